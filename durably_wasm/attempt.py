@@ -1,0 +1,173 @@
+"""What one execution of a leased run knows: its stored steps, those that are running, and whether it has to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypedDict, TypeVar
+
+from durably_wasm.cancellation import cancel_and_wait
+from durably_wasm.clock import Breather
+from durably_wasm.environment import Environment
+from durably_wasm.errors import ConflictError, LeaseLost, RunCancelled, StopExecution, StoreError
+from durably_wasm.events import ErrorContext, WorkerError
+from durably_wasm.models import NewStep, Progress, Run, Step
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_MS = 100
+_LONGEST_PAUSE_MS = 10_000
+
+
+class RunFields(TypedDict):
+    """The fields that every event of a run carries."""
+
+    run_id: str
+    job_name: str
+    labels: dict[str, str]
+
+
+class Attempt:
+    """One claim of a run, from the lease to whatever ends it.
+
+    All its writes carry the claim's generation, so after a cancellation or a takeover they are refused, and that is
+    how it notices.
+    """
+
+    def __init__(self, run: Run, environment: Environment) -> None:
+        self.run = run
+        self.fields: RunFields = {"run_id": run.id, "job_name": run.job_name, "labels": dict(run.labels)}
+        self.emitter = environment.emitter
+        self.clock = environment.clock
+        self.now = environment.now
+        self.stopped: StopExecution | None = None
+        self.failed_step_name: str | None = None
+        self._store = environment.store
+        self._lease_ms = environment.options.lease_ms
+        self._breather = Breather()
+        self._indexes: dict[str, int] = {}
+        self._completed: set[str] = set()
+        self._unread: dict[str, Step] = {}
+        self._running: dict[str, asyncio.Task[object] | None] = {}
+
+    async def load(self) -> None:
+        """Read what earlier attempts have stored; the first one has nothing to read."""
+        if self.run.lease_generation == 1:
+            return
+        for step in await self._insist(lambda: self._store.get_steps(self.run.id)):
+            self._indexes[step.name] = step.index
+            if step.status == "completed":
+                self._completed.add(step.name)
+                self._unread[step.name] = step
+
+    def stop(self, reason: StopExecution) -> None:
+        """Make every further step call raise `reason`; the first reason stays."""
+        self.stopped = self.stopped or reason
+
+    def raise_if_stopped(self) -> None:
+        """Raise the reason to stop, if there is one."""
+        if self.stopped is not None:
+            raise self.stopped
+
+    def is_completed(self, name: str) -> bool:
+        """Say whether a step of this name has its result in the store."""
+        return name in self._completed
+
+    async def stored_step(self, name: str) -> Step:
+        """Return a completed step. Results are held until they are asked for once; after that the store has them."""
+        await self.breathe()
+        step = self._unread.pop(name, None)
+        if step is None:
+            steps = await self._insist(lambda: self._store.get_steps(self.run.id))
+            step = next(step for step in steps if step.name == name)
+        return step
+
+    def begin(self, name: str) -> int:
+        """Register a running step and return its index: the one it had before, or the highest + 1.
+
+        Raises:
+            ConflictError: A step of this name is running already.
+        """
+        if name in self._running:
+            raise ConflictError(f"Step {name!r} of run {self.run.id} is already running: parallel steps need own names")
+        self._running[name] = asyncio.current_task()
+        return self._indexes.setdefault(name, max(self._indexes.values(), default=-1) + 1)
+
+    def end(self, name: str) -> None:
+        """Forget a running step."""
+        self._running.pop(name, None)
+
+    async def cancel_running_steps(self) -> None:
+        """Cancel the steps that the job left running in tasks of their own, and wait until they have ended."""
+        left = {task for task in self._running.values() if task is not None and task is not asyncio.current_task()}
+        await cancel_and_wait(*left)
+
+    async def persist(self, new: NewStep) -> Step:
+        """Checkpoint a step.
+
+        Raises:
+            StopExecution: The write was refused: the run is cancelled, or somebody else's.
+        """
+        step = await self._insist(
+            lambda: self._store.persist_step(self.run.id, self.run.lease_generation, new, self.now(), self._lease_ms)
+        )
+        if step is None:
+            raise await self.refused()
+        if step.status == "completed":
+            self._completed.add(new.name)
+        else:
+            self.failed_step_name = self.failed_step_name or new.name
+        return step
+
+    async def breathe(self) -> None:
+        """Let the event loop run now and then, however fast the steps are."""
+        await self._breather.breathe_if_due()
+
+    async def write_progress(self, progress: Progress) -> bool:
+        """Store the progress; False when refused.
+
+        Raises:
+            StoreError: The database refused.
+        """
+        return await self._store.update_progress(self.run.id, self.run.lease_generation, progress, self.now())
+
+    async def end_run(self, write: Callable[[], Awaitable[bool]], status: str) -> bool:
+        """Write the run's end and say whether it has that status by this attempt.
+
+        A write that failed may have been applied. Its repetition is refused then, and the row shows our generation.
+        """
+        if await self._insist(write):
+            return True
+        run = await self._insist(lambda: self._store.get_run(self.run.id))
+        return run is not None and run.status == status and run.lease_generation == self.run.lease_generation
+
+    async def refused(self) -> StopExecution:
+        """Find out why a write was refused, stop for that reason, and return it."""
+        run = await self._insist(lambda: self._store.get_run(self.run.id))
+        if run is not None and run.status == "cancelled":
+            self.stop(RunCancelled(f"Run {self.run.id} was cancelled"))
+        else:
+            self.stop(LeaseLost(f"The lease on run {self.run.id} was lost"))
+        assert self.stopped is not None
+        return self.stopped
+
+    def report(self, error: BaseException | str, context: ErrorContext) -> None:
+        """Emit ``worker:error`` about this run."""
+        self.emitter.emit(WorkerError(error=str(error), context=context, run_id=self.run.id))
+
+    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a call of the store until it succeeds, with growing pauses, and report the outage once.
+
+        A store that is out of order must not fail a run. Repeating is safe: a checkpoint that was applied before
+        its call failed is returned as it was stored.
+        """
+        pause = _FIRST_PAUSE_MS
+        while True:
+            try:
+                return await call()
+            except StoreError as error:
+                if pause == _FIRST_PAUSE_MS:
+                    self.report(error, "store")
+            await self.clock.sleep(pause)
+            self.raise_if_stopped()
+            pause = min(2 * pause, _LONGEST_PAUSE_MS)

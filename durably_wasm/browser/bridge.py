@@ -1,0 +1,84 @@
+"""The drivers over the JavaScript bridges in `web/worker/bridge`. Knows neither runs nor jobs.
+
+Text crosses, not proxies: a proxy costs a hundred times what it holds, and has to be destroyed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import durably_wasm_js
+from pyodide.ffi import JsException, create_proxy
+
+from durably_wasm.errors import StoreError
+from durably_wasm.payloads import JsonValue
+from durably_wasm.stores.indexeddb import Decision
+from durably_wasm.stores.indexeddb import IndexedDbStore as Store
+from durably_wasm.stores.operations import Operation
+from durably_wasm.stores.rows import Record
+from durably_wasm.stores.transactions import Found
+
+
+class IndexedDbStore(Store):
+    """Keeps runs in an IndexedDB database of this origin; it survives the tab, the browser and the machine's reboot."""
+
+    def __init__(self, name: str = "durably") -> None:
+        super().__init__(IndexedDbDriver(name))
+
+
+class IndexedDbDriver:
+    """An `ObjectDriver` over `web/worker/bridge/indexeddb.js`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._database: Any = None
+
+    async def open(self) -> None:
+        """Open the database and upgrade its schema; harmless when it is open."""
+        if self._database is None:
+            self._database = await _settled(durably_wasm_js.openIndexedDb(self._name))
+
+    async def close(self) -> None:
+        """Close the database; harmless when it is closed."""
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+            database.destroy()
+
+    async def transact(self, reads: list[Operation], decide: Callable[[Found], Decision]) -> None:
+        """Read, let `decide` answer, and so on until it returns writes; return when those are committed."""
+        raised: list[Exception] = []
+
+        def decide_text(found: str) -> str:
+            try:
+                return json.dumps(decide(json.loads(found)))
+            except Exception as error:  # raised below, in Python: the transaction ends with nothing written
+                raised.append(error)
+                return '{"writes":[]}'
+
+        proxy = create_proxy(decide_text)
+        transaction = asyncio.ensure_future(self._opened().transact(json.dumps(reads), proxy))
+        transaction.add_done_callback(lambda _: proxy.destroy())
+        await _settled(asyncio.shield(transaction))  # JavaScript ends it whether or not anyone waits
+        if raised:
+            raise raised[0]
+
+    async def query(self, name: str, params: Mapping[str, JsonValue]) -> list[Record]:
+        """Run one of the named reads of `web/shared/reads.js`."""
+        records: list[Record] = json.loads(await _settled(self._opened().query(name, json.dumps(params))))
+        return records
+
+    def _opened(self) -> Any:
+        if self._database is None:
+            raise StoreError(f"The database {self._name} is not open: await migrate() or init() first")
+        return self._database
+
+
+async def _settled(promise: Awaitable[Any]) -> Any:
+    try:
+        return await promise
+    except JsException as error:
+        raise StoreError(error.message) from error

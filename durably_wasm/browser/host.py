@@ -1,0 +1,137 @@
+"""The host: answers the page's calls and forwards events. Knows nothing of storage.
+
+`web/shared/protocol.js` lists the calls and the messages; a test keeps them equal to `Host.METHODS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar
+
+from durably_wasm.browser.bridge import IndexedDbStore
+from durably_wasm.browser.messages import (
+    error_to_message,
+    filter_from_message,
+    snake_case_options,
+    snake_case_trigger_options,
+    to_message,
+)
+from durably_wasm.browser.modules import load_jobs
+from durably_wasm.durably import Durably, create_durably
+from durably_wasm.errors import NotFoundError
+from durably_wasm.events import Event
+from durably_wasm.handle import JobHandle
+from durably_wasm.plugins import with_log_persistence
+
+Params = Mapping[str, Any]
+
+
+class Host:
+    """One engine for one page's worker.
+
+    `post(text)` sends the JSON of a message, `enter(stage)` tells the stage of the boot.
+    """
+
+    def __init__(self, post: Callable[[str], None], enter: Callable[[str], None]) -> None:
+        self._post = post
+        self._enter = enter
+        self._durably: Durably | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+
+    async def open(self, params: str, modules: str) -> str:
+        """Open the store, load the jobs and start to work; to be called under the database's lock.
+
+        Returns:
+            JSON, ``{epoch}`` or ``{error}``.
+        """
+        try:
+            durably = await self._create(json.loads(params), json.loads(modules))
+        except Exception as error:
+            return json.dumps({"error": error_to_message(error)})
+        self._durably = durably
+        durably.start()
+        return json.dumps({"epoch": durably.epoch})
+
+    def handle(self, text: str) -> None:
+        """Take the JSON of a call, and post its reply in time."""
+        task = asyncio.ensure_future(self._answer(json.loads(text)))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def close(self) -> None:
+        """Let the runs in flight end, and close the store."""
+        if self._durably is not None:
+            await self._durably.stop()
+            await self._durably.store.close()
+
+    async def _create(self, params: Params, modules: list[dict[str, str]]) -> Durably:
+        options = snake_case_options(params["options"])
+        durably = create_durably(IndexedDbStore(params["database"]), exclusive=True, **options)
+        durably.use(with_log_persistence()).on("*", self._forward)
+        self._enter("store")
+        await durably.migrate()
+        self._enter("jobs")
+        return durably.register(load_jobs(modules))
+
+    async def _answer(self, call: Params) -> None:
+        try:
+            result = await self._call(call["method"], call["params"])
+            reply = {"type": "reply", "id": call["id"], "result": result}
+        except Exception as error:
+            reply = {"type": "reply", "id": call["id"], "error": error_to_message(error)}
+        self._post(json.dumps(reply))
+
+    async def _call(self, method: str, params: Params) -> object:
+        if method not in self.METHODS:
+            raise NotFoundError(f"The engine has no method {method!r}")
+        assert self._durably is not None
+        return await self.METHODS[method](self, self._durably, params)
+
+    def _forward(self, event: Event) -> None:
+        epoch = self._durably and self._durably.epoch
+        self._post(json.dumps({"type": "event", "epoch": epoch, "event": to_message(event)}))
+
+    async def _init(self, durably: Durably, _: Params) -> object:
+        return {"jobs": {key: handle.name for key, handle in durably.jobs.items()}}
+
+    async def _trigger(self, durably: Durably, params: Params) -> object:
+        options = snake_case_trigger_options(params["options"])
+        run = await _handle(durably, params["job"]).trigger_json(params["input"], **options)
+        return to_message(run)
+
+    async def _get_run(self, durably: Durably, params: Params) -> object:
+        run = await durably.get_run(params["id"])
+        return None if run is None else to_message(run)
+
+    async def _get_runs(self, durably: Durably, params: Params) -> object:
+        runs = await durably.store.get_runs(filter_from_message(params["filter"]))
+        return [to_message(run) for run in runs]
+
+    async def _get_steps(self, durably: Durably, params: Params) -> object:
+        return [to_message(step) for step in await durably.get_steps(params["id"])]
+
+    async def _get_logs(self, durably: Durably, params: Params) -> object:
+        return [to_message(log) for log in await durably.get_logs(params["id"])]
+
+    async def _cancel(self, durably: Durably, params: Params) -> object:
+        await durably.cancel(params["id"])
+        return None
+
+    METHODS: ClassVar[dict[str, Callable[[Host, Durably, Params], Awaitable[object]]]] = {
+        "init": _init,
+        "trigger": _trigger,
+        "getRun": _get_run,
+        "getRuns": _get_runs,
+        "getSteps": _get_steps,
+        "getLogs": _get_logs,
+        "cancel": _cancel,
+    }
+
+
+def _handle(durably: Durably, key: str) -> JobHandle[Any, Any]:
+    try:
+        return durably.jobs[key]
+    except KeyError:
+        raise NotFoundError(f"No job is registered as {key!r}; there are: {', '.join(durably.jobs)}") from None

@@ -1,0 +1,76 @@
+"""Rows, events and errors as the page gets them: plain JSON with camelCase names. Knows no transport.
+
+Only the engine's own names are converted, never keys inside what users stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from functools import cache
+from typing import Any
+
+from durably_wasm.errors import ValidationError
+from durably_wasm.events import Event
+from durably_wasm.models import Log, OneOrMore, Progress, Run, RunFilter, Step, camel_case
+from durably_wasm.options import Options
+
+
+def to_message(row: Run | Step | Log | Event) -> dict[str, Any]:
+    """Write a row or an event."""
+    message = {_camel(name): getattr(row, name) for name in type(row).__dataclass_fields__}
+    if isinstance(message.get("progress"), Progress):
+        message["progress"] = asdict(message["progress"])
+    return message
+
+
+def error_to_message(error: BaseException) -> dict[str, Any]:
+    """Write an error: its class's name, which the page sees as the error's `name`, and its message."""
+    return {"name": type(error).__name__, "message": str(error) or type(error).__name__}
+
+
+def filter_from_message(message: Mapping[str, Any]) -> RunFilter:
+    """Read a filter of runs.
+
+    Raises:
+        ValidationError: A field is unknown or has the wrong type; the message names it.
+    """
+    given = {name: value for name, value in message.items() if value is not None}
+    status: OneOrMore = given.pop("status", None)
+    job_name: OneOrMore = given.pop("jobName", None)
+    labels = given.pop("labels", None)
+    limit, offset = given.pop("limit", None), given.pop("offset", 0)
+    for name, value in (("limit", limit), ("offset", offset)):
+        if value is not None and (type(value) is not int or value < 0):
+            raise ValidationError(f"{name} must be an integer of at least 0, not {value!r}")
+    if given:
+        raise ValidationError(f"Unknown filter {', '.join(given)}; there are: status, jobName, labels, limit, offset")
+    return RunFilter(status, job_name, labels, limit, offset)
+
+
+def snake_case_options(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the engine's options.
+
+    Raises:
+        ValidationError: There is no such option.
+    """
+    return _snake_case(message, {field.name for field in fields(Options)} - {"exclusive"})
+
+
+def snake_case_trigger_options(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what may come with a trigger.
+
+    Raises:
+        ValidationError: There is no such option.
+    """
+    return _snake_case(message, {"idempotency_key", "concurrency_key", "coalesce", "labels"})
+
+
+def _snake_case(message: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
+    names = {camel_case(name): name for name in known}
+    if unknown := message.keys() - names:
+        raise ValidationError(f"Unknown option {', '.join(unknown)}; there are: {', '.join(sorted(names))}")
+    return {names[name]: value for name, value in message.items()}
+
+
+_camel = cache(camel_case)

@@ -1,0 +1,369 @@
+"""The engine: puts store, jobs, worker and events together."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from durably_wasm.clock import Clock, SystemClock
+from durably_wasm.environment import Environment
+from durably_wasm.errors import ConflictError, NotFoundError, RunCancelled, ValidationError
+from durably_wasm.events import Emitter, ErrorListener, Event, Listener, RunCancel, RunLeased, WorkerError
+from durably_wasm.execution import Execution
+from durably_wasm.handle import JobHandle
+from durably_wasm.job import UNDECLARED, JobDefinition, schema_of
+from durably_wasm.models import Log, OneOrMore, Run, RunFilter, Step
+from durably_wasm.options import Options, Retention
+from durably_wasm.stores import Store
+from durably_wasm.triggering import Triggering
+from durably_wasm.waiting import OnLog, OnProgress, wait_for_run
+from durably_wasm.worker import Worker
+
+
+class Plugin(Protocol):
+    """Something that extends an engine; see `Durably.use`."""
+
+    name: str
+
+    def install(self, durably: Durably) -> None:
+        """Subscribe to what the plugin needs."""
+        ...
+
+
+class Jobs(Mapping[str, JobHandle[Any, Any]]):
+    """The handles of the registered jobs, by attribute or item, under the keys they were registered with."""
+
+    def __init__(self, handles: Mapping[str, JobHandle[Any, Any]]) -> None:
+        self._handles = handles
+
+    def __getattr__(self, key: str) -> JobHandle[Any, Any]:
+        try:
+            return self._handles[key]
+        except KeyError:
+            raise AttributeError(f"No job is registered as {key!r}; there are: {', '.join(self._handles)}") from None
+
+    def __getitem__(self, key: str) -> JobHandle[Any, Any]:
+        return self._handles[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._handles)
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+
+def create_durably(
+    store: Store,
+    *,
+    jobs: Mapping[str, JobDefinition[Any, Any]] | None = None,
+    polling_interval_ms: int = 1000,
+    max_concurrent_runs: int = 1,
+    lease_ms: int = 30_000,
+    lease_renew_interval_ms: int = 5_000,
+    preserve_steps: bool = False,
+    retain_runs: Retention = None,
+    labels: Any = None,
+    clock: Clock | None = None,
+    exclusive: bool = False,
+) -> Durably:
+    """Make an engine over a store.
+
+        async with create_durably(SqliteStore("app.db"), jobs={"import_csv": import_csv}) as durably:
+            run = await durably.jobs.import_csv.trigger(ImportInput(filename="data.csv"))
+
+    Args:
+        store: Where runs and steps live.
+        jobs: The jobs to register, by the key to find them under.
+        polling_interval_ms: How often an idle worker looks for what another process has stored.
+        max_concurrent_runs: How many runs are executed at the same time, 1 to 1000.
+        lease_ms: How long a run stays this worker's without a sign of life.
+        lease_renew_interval_ms: How often the lease of a run in execution is extended.
+        preserve_steps: Keep the steps of ended runs.
+        retain_runs: How long ended runs are kept, ``"30d"``, ``"24h"``, ``"60m"`` or a timedelta; None: for ever.
+        labels: The type that the labels of every run must validate into, a TypedDict or a model.
+        clock: Where the time comes from; None: the machine's.
+        exclusive: The caller holds the database's lock, so the leases of all earlier holders are void.
+
+    Raises:
+        ValidationError: An option is wrong; the message names it.
+    """
+    options = Options(
+        polling_interval_ms=polling_interval_ms,
+        max_concurrent_runs=max_concurrent_runs,
+        lease_ms=lease_ms,
+        lease_renew_interval_ms=lease_renew_interval_ms,
+        preserve_steps=preserve_steps,
+        retain_runs=retain_runs,
+        exclusive=exclusive,
+    )
+    durably = Durably(store, clock or SystemClock(), options, labels)
+    return durably.register(jobs or {})
+
+
+class Durably:
+    """One engine; made by `create_durably`.
+
+    Attributes:
+        jobs: The registered jobs' handles, ``durably.jobs.import_csv`` or ``durably.jobs["import_csv"]``.
+        store: The store it was made over.
+        worker_id: The owner of this engine's leases, unique per start.
+        epoch: The store's epoch that this engine lives in; None for an engine that is not `exclusive`.
+    """
+
+    def __init__(self, store: Store, clock: Clock, options: Options, labels: Any) -> None:
+        self.store = store
+        self.epoch: int | None = None
+        self.worker_id = _unique("worker")
+        self._clock = clock
+        self._options = options
+        self._emitter = Emitter(clock)
+        self._environment = Environment(store=store, clock=clock, emitter=self._emitter, options=options)
+        self._handles: dict[str, JobHandle[Any, Any]] = {}
+        self._by_name: dict[str, JobHandle[Any, Any]] = {}
+        self._executions: dict[str, Execution] = {}
+        self._before_end: list[Callable[[str], Awaitable[None]]] = []
+        self._migration: asyncio.Task[None] | None = None
+        self.jobs = Jobs(self._handles)
+        self._worker = Worker(
+            self.process_one,
+            clock=clock,
+            polling_interval_ms=options.polling_interval_ms,
+            slots=options.max_concurrent_runs,
+            report=lambda error: self._report_claim(error),
+        )
+        schema = schema_of(UNDECLARED if labels is None else labels)
+        self._triggering = Triggering(self._environment, schema, self._worker.wake)
+
+    def register(self, jobs: Mapping[str, JobDefinition[Any, Any]]) -> Self:
+        """Register jobs, each under a key of the caller's choice, and return this engine.
+
+        Raises:
+            ConflictError: Another job is registered under the name of one of them.
+            ValidationError: A value is not a `JobDefinition`.
+        """
+        for key, job in jobs.items():
+            if not isinstance(job, JobDefinition):
+                raise ValidationError(f"jobs[{key!r}] must be made by define_job, not {job!r}")
+            known = self._by_name.get(job.name)
+            if known is not None and known.definition is not job:
+                raise ConflictError(f"A different job is already registered as {job.name!r}")
+        for key, job in jobs.items():
+            handle = self._by_name.get(job.name) or JobHandle(job, self._environment, self._triggering)
+            self._by_name[job.name] = self._handles[key] = handle
+        self._worker.wake()
+        return self
+
+    def get_job(self, name: str) -> JobHandle[Any, Any] | None:
+        """Return the handle of a job by its name, or None."""
+        return self._by_name.get(name)
+
+    async def init(self) -> None:
+        """Prepare the store and start the worker."""
+        await self.migrate()
+        self.start()
+
+    async def migrate(self) -> None:
+        """Open the store and bring its schema up to date; callers at the same time share one migration.
+
+        Raises:
+            StoreError: The store cannot be opened.
+        """
+        if self._migration is None or (self._migration.done() and self._migration.exception() is not None):
+            self._migration = asyncio.create_task(self._migrate())
+        await asyncio.shield(self._migration)
+
+    def start(self, worker_id: str | None = None) -> None:
+        """Start to claim and execute runs, in the background; harmless when started."""
+        if worker_id is not None:
+            self.worker_id = worker_id
+        self._worker.start()
+
+    async def stop(self) -> None:
+        """Claim nothing more, and return when the runs in flight have ended; they are not aborted."""
+        await self._worker.stop()
+        await self._emitter.drain()
+
+    async def __aenter__(self) -> Self:
+        """Start, as `init` does."""
+        await self.init()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop, and close the store."""
+        await self.stop()
+        await self.store.close()
+
+    async def process_one(self, worker_id: str | None = None) -> bool:
+        """Claim a run and execute it to its end; say whether there was one.
+
+        Raises:
+            StoreError: The claim failed.
+        """
+        run = await self.store.claim_next(
+            worker_id or self.worker_id,
+            self._environment.now(),
+            self._options.lease_ms,
+            jobs=list(self._by_name),
+            exclude=list(self._executions),
+            epoch=self.epoch,
+        )
+        if run is None:
+            return False
+        execution = Execution(run, self._by_name[run.job_name].definition, self._environment, self._settle)
+        self._executions[run.id] = execution
+        try:
+            self._tell_of_lease(run)
+            await execution.run_to_end()
+        finally:
+            del self._executions[run.id]
+            if run.concurrency_key is not None:
+                self._worker.wake()
+        return True
+
+    async def process_until_idle(self, worker_id: str | None = None, max_runs: int | None = None) -> int:
+        """Process runs one after another until none is due, or `max_runs` were; return how many."""
+        count = 0
+        while (max_runs is None or count < max_runs) and await self.process_one(worker_id):
+            count += 1
+        return count
+
+    def on(self, type: str, listener: Listener) -> Callable[[], None]:
+        """Call `listener(event)` for each event of a type, or of every type for ``"*"``; see `durably_wasm.events`.
+
+        Returns:
+            A function that ends the subscription.
+
+        Raises:
+            ValidationError: There is no such type.
+        """
+        return self._emitter.on(type, listener)
+
+    def emit(self, event: Event) -> None:
+        """Stamp an event with time and sequence, and tell the listeners."""
+        self._emitter.emit(event)
+
+    def on_error(self, listener: ErrorListener) -> None:
+        """Call `listener(error, event)` when a listener fails; the last one set wins."""
+        self._emitter.on_error(listener)
+
+    def use(self, plugin: Plugin) -> Self:
+        """Install a plugin and return this engine."""
+        plugin.install(self)
+        return self
+
+    def before_end(self, hook: Callable[[str], Awaitable[None]]) -> None:
+        """Await ``hook(run_id)`` whenever a job's function has ended, before the run's final status is written."""
+        self._before_end.append(hook)
+
+    async def get_run(self, run_id: str) -> Run | None:
+        """Return a run, or None."""
+        return await self.store.get_run(run_id)
+
+    async def get_runs(
+        self,
+        *,
+        status: OneOrMore = None,
+        job_name: OneOrMore = None,
+        labels: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Run]:
+        """Return the runs that match, newest first.
+
+        A list matches any of its members, None or an empty list everything; all `labels` must be there.
+        """
+        return await self.store.get_runs(RunFilter(status, job_name, labels, limit, offset))
+
+    async def get_steps(self, run_id: str) -> list[Step]:
+        """Return a run's stored steps by index; those of an ended run are gone, unless `preserve_steps`."""
+        return await self.store.get_steps(run_id)
+
+    async def get_logs(self, run_id: str) -> list[Log]:
+        """Return a run's stored log lines in the order they were written; see `with_log_persistence`."""
+        return await self.store.get_logs(run_id)
+
+    async def cancel(self, run_id: str) -> None:
+        """Cancel a pending or leased run, at once; its job is stopped wherever it awaits.
+
+        Raises:
+            NotFoundError: There is no such run.
+            ConflictError: It has ended.
+        """
+        keep_steps = self._options.preserve_steps
+        cancelled = await self.store.cancel_run(run_id, self._environment.now(), keep_steps=keep_steps)
+        run = await self.store.get_run(run_id)
+        if run is None:
+            raise NotFoundError(f"No run has the id {run_id}")
+        if not cancelled:
+            raise ConflictError(f"Cannot cancel run {run_id}: it is {run.status}")
+        if execution := self._executions.get(run_id):
+            execution.stop(RunCancelled(f"Run {run_id} was cancelled"))
+        self._emitter.emit(RunCancel(run_id=run.id, job_name=run.job_name, labels=dict(run.labels)))
+        self._worker.wake()
+
+    async def wait_for_run(
+        self,
+        run_id: str,
+        *,
+        timeout_ms: int | None = None,
+        polling_interval_ms: int | None = None,
+        on_progress: OnProgress | None = None,
+        on_log: OnLog | None = None,
+    ) -> Run:
+        """Return a run once it is completed; at once when it is already.
+
+        Args:
+            run_id: The run to wait for.
+            timeout_ms: How long to wait at most; None: for ever.
+            polling_interval_ms: How often to look, for what another process does; None: as often as the worker.
+            on_progress: Called with each `Progress` from now on.
+            on_log: Called with each `LogWrite` from now on.
+
+        Raises:
+            RunFailedError: It failed; carries the run.
+            RunCancelledError: It was cancelled.
+            NotFoundError: There is no such run, or it was deleted meanwhile.
+            WaitTimeoutError: It did not end in time.
+        """
+        return await wait_for_run(
+            self._environment,
+            run_id,
+            timeout_ms=timeout_ms,
+            polling_interval_ms=polling_interval_ms,
+            on_progress=on_progress,
+            on_log=on_log,
+        )
+
+    async def _migrate(self) -> None:
+        await self.store.migrate()
+        if self._options.exclusive:
+            self.epoch = await self.store.advance_epoch()
+            self.worker_id = _unique(f"lock-{self.epoch}")
+
+    async def _settle(self, run_id: str) -> None:
+        for hook in self._before_end:
+            await hook(run_id)
+
+    def _tell_of_lease(self, run: Run) -> None:
+        self._emitter.emit(
+            RunLeased(
+                run_id=run.id,
+                job_name=run.job_name,
+                labels=dict(run.labels),
+                input=run.input,
+                lease_owner=run.lease_owner or "",
+                lease_expires_at=run.lease_expires_at or "",
+            )
+        )
+
+    def _report_claim(self, error: Exception) -> None:
+        self._emitter.emit(WorkerError(error=str(error) or type(error).__name__, context="claim"))
+
+
+def _unique(prefix: str) -> str:
+    return f"{prefix}-{secrets.token_hex(8)}"

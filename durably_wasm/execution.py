@@ -1,0 +1,193 @@
+"""One leased run to its end: call the job's function, renew the lease beside it, write what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+
+from durably_wasm.attempt import Attempt
+from durably_wasm.cancellation import cancel_and_wait, to_its_end
+from durably_wasm.environment import Environment
+from durably_wasm.errors import LeaseLost, StopExecution, StoreError
+from durably_wasm.events import RunComplete, RunFail, RunLeaseRenewed
+from durably_wasm.job import JobDefinition, explain
+from durably_wasm.models import Run, RunError, add_ms
+from durably_wasm.payloads import JsonValue
+from durably_wasm.step import ProgressWriter, StepContext
+
+BeforeEnd = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Completed:
+    output: JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: RunError
+
+
+_Outcome = _Completed | _Failed | None  # None: the job was stopped, there is nothing to write
+
+
+class Execution:
+    """A run that this engine has leased.
+
+    `before_end(run_id)` is awaited when the job has ended, before the run's final status is written.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        job: JobDefinition[Any, Any],
+        environment: Environment,
+        before_end: BeforeEnd,
+    ) -> None:
+        self._run = run
+        self._definition = job
+        self._store = environment.store
+        self._clock = environment.clock
+        self._emitter = environment.emitter
+        self._options = environment.options
+        self._before_end = before_end
+        self._started = environment.clock.now()
+        self._attempt = Attempt(run, environment)
+        self._progress = ProgressWriter(self._attempt)
+        self._job: asyncio.Task[_Outcome] | None = None
+
+    def stop(self, reason: StopExecution) -> None:
+        """Stop the job: what it awaits is cancelled, synchronous work finds out at its next step."""
+        self._attempt.stop(reason)
+        if self._job is not None:
+            self._job.cancel()
+
+    async def run_to_end(self) -> None:
+        """Execute the job and write how it ended, unless the run is not ours any more.
+
+        Cancelling this stops the job and gives the lease back.
+        """
+        renewal = asyncio.create_task(self._renew_lease())
+        try:
+            await self._attempt.load()
+            self._attempt.raise_if_stopped()
+            self._job = asyncio.create_task(self._outcome_of_job())
+            await asyncio.wait({self._job})
+            await self._attempt.cancel_running_steps()
+            outcome = None if self._job.cancelled() else self._job.result()
+            await self._progress.flush()
+            await self._before_end(self._run.id)
+            if outcome is not None and self._attempt.stopped is None:
+                await to_its_end(self._write_end(outcome))
+        except StopExecution:
+            await self._before_end(self._run.id)
+        except asyncio.CancelledError:
+            await to_its_end(self._give_back())
+            raise
+        finally:
+            await cancel_and_wait(renewal)
+
+    async def _outcome_of_job(self) -> _Outcome:
+        job, run = self._definition, self._run
+        try:
+            input = job.input_schema.from_json(run.input)
+        except pydantic.ValidationError as error:
+            return _Failed(RunError(f"Invalid input: {explain(error)}", _qualified_name(error)))
+        context = StepContext(self._attempt, self._progress)
+        try:
+            output = await (job.run(context, input) if job.takes_input else job.run(context))
+        except BaseException as error:  # whatever a job raises ends the job, never the engine
+            return None if _asks_to_stop(error) else _Failed(_run_error(error))
+        try:
+            return _Completed(job.output_schema.to_json(job.output_schema.validate(output)))
+        except (pydantic.ValidationError, TypeError, ValueError) as error:
+            return _Failed(RunError(f"Invalid output: {explain(error)}", _qualified_name(error)))
+
+    async def _write_end(self, outcome: _Completed | _Failed) -> None:
+        if isinstance(outcome, _Completed):
+            await self._complete(outcome.output)
+        else:
+            await self._fail(outcome.error)
+
+    async def _complete(self, output: JsonValue) -> None:
+        run, keep = self._run, self._options.preserve_steps
+        attempt = self._attempt
+        if not await attempt.end_run(
+            lambda: self._store.complete_run(run.id, run.lease_generation, output, attempt.now(), keep_steps=keep),
+            "completed",
+        ):
+            attempt.report(await attempt.refused(), "run-completion")
+            return
+        duration = self._clock.now() - self._started
+        self._emitter.emit(
+            RunComplete(**attempt.fields, output=output, duration=round(duration.total_seconds() * 1000))
+        )
+
+    async def _fail(self, error: RunError) -> None:
+        run, keep = self._run, self._options.preserve_steps
+        attempt = self._attempt
+        if not await attempt.end_run(
+            lambda: self._store.fail_run(run.id, run.lease_generation, error, attempt.now(), keep_steps=keep),
+            "failed",
+        ):
+            attempt.report(await attempt.refused(), "run-failure")
+            return
+        self._emitter.emit(
+            RunFail(**attempt.fields, error=error.message, failed_step_name=attempt.failed_step_name or "unknown")
+        )
+
+    async def _renew_lease(self) -> None:
+        run, lease_ms = self._run, self._options.lease_ms
+        while True:
+            await self._clock.sleep(self._options.lease_renew_interval_ms)
+            now = self._attempt.now()
+            try:
+                renewed = await self._store.renew_lease(run.id, run.lease_generation, now, lease_ms)
+            except StoreError as error:
+                self._attempt.report(error, "lease-renewal")
+                continue
+            if not renewed:
+                reason = await self._attempt.refused()
+                self._attempt.report(reason, "lease-renewal")
+                self.stop(reason)
+                return
+            self._emitter.emit(
+                RunLeaseRenewed(
+                    **self._attempt.fields,
+                    lease_owner=run.lease_owner or "",
+                    lease_expires_at=add_ms(now, lease_ms),
+                )
+            )
+
+    async def _give_back(self) -> None:
+        self.stop(LeaseLost("The worker was cancelled"))
+        if self._job is not None:
+            await asyncio.wait({self._job})
+        await self._before_end(self._run.id)
+        try:
+            await self._store.release_lease(self._run.id, self._run.lease_generation, self._attempt.now())
+        except StoreError as error:
+            self._attempt.report(error, "store")
+
+
+def _asks_to_stop(error: BaseException) -> bool:
+    """Say whether an error is, or as a group contains, the control flow that stops a job."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(_asks_to_stop(inner) for inner in error.exceptions)
+    return isinstance(error, StopExecution)
+
+
+def _run_error(error: BaseException) -> RunError:
+    frames = error.__traceback__ and error.__traceback__.tb_next  # from the job's own frame on
+    lines = traceback.format_exception(type(error), error, frames)
+    return RunError(str(error) or type(error).__name__, _qualified_name(error), "".join(lines))
+
+
+def _qualified_name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

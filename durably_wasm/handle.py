@@ -1,0 +1,146 @@
+"""The handle of a registered job: how its runs are triggered and looked up, with the job's own types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Generic
+
+from durably_wasm.environment import Environment
+from durably_wasm.job import JobDefinition
+from durably_wasm.models import (
+    Coalesce,
+    In,
+    OneOrMore,
+    Out,
+    Run,
+    RunFilter,
+    TriggerResult,
+    WaitResult,
+)
+from durably_wasm.payloads import JsonValue
+from durably_wasm.triggering import Triggering
+from durably_wasm.waiting import OnLog, OnProgress, wait_for_run
+
+
+class JobHandle(Generic[In, Out]):
+    """One registered job of an engine; `create_durably` makes it."""
+
+    def __init__(self, definition: JobDefinition[In, Out], environment: Environment, triggering: Triggering) -> None:
+        self._definition = definition
+        self._environment = environment
+        self._triggering = triggering
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self._definition.name
+
+    @property
+    def definition(self) -> JobDefinition[In, Out]:
+        """The definition that was registered."""
+        return self._definition
+
+    async def trigger(
+        self,
+        input: In | Mapping[str, object] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        concurrency_key: str | None = None,
+        coalesce: Coalesce | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> TriggerResult[In, Out]:
+        """Store a run of this job and wake the worker.
+
+        Args:
+            input: An instance of the declared type, or plain data that validates into it.
+            idempotency_key: A second trigger of this job with the same one returns the first one's run.
+            concurrency_key: Runs with the same one do not run at the same time, and one at most is pending a job.
+            coalesce: With ``"skip"``, join the pending run of the same concurrency key instead of raising.
+            labels: Immutable text by key, to find the run by.
+
+        Returns:
+            The run, and whether it is new (``disposition``).
+
+        Raises:
+            ValidationError: The input, a key or a label is wrong; nothing is stored.
+            ConflictError: A pending run has the concurrency key.
+        """
+        new = self._triggering.new_run(
+            self.name,
+            self._definition.input_to_json(input),
+            idempotency_key=idempotency_key,
+            concurrency_key=concurrency_key,
+            coalesce=coalesce,
+            labels=labels,
+        )
+        result = await self._triggering.enqueue(new)
+        return TriggerResult(**_typed(self._definition, result.run), disposition=result.disposition)
+
+    async def trigger_json(self, input: JsonValue, **options: Any) -> TriggerResult:
+        """Trigger with an input that comes as JSON, from a page, where text may stand for dates or bytes.
+
+        Otherwise as `trigger`; the result's values are JSON too.
+        """
+        new = self._triggering.new_run(self.name, self._definition.check_json_input(input), **options)
+        result = await self._triggering.enqueue(new)
+        return TriggerResult(**_values(result.run), disposition=result.disposition)
+
+    async def trigger_and_wait(
+        self,
+        input: In | Mapping[str, object] | None = None,
+        *,
+        timeout_ms: int | None = None,
+        polling_interval_ms: int | None = None,
+        on_progress: OnProgress | None = None,
+        on_log: OnLog | None = None,
+        idempotency_key: str | None = None,
+        concurrency_key: str | None = None,
+        coalesce: Coalesce | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> WaitResult[Out]:
+        """Trigger a run and return its output once it is completed; see `trigger` and `Durably.wait_for_run`."""
+        triggered = await self.trigger(
+            input,
+            idempotency_key=idempotency_key,
+            concurrency_key=concurrency_key,
+            coalesce=coalesce,
+            labels=labels,
+        )
+        run = await wait_for_run(
+            self._environment,
+            triggered.id,
+            timeout_ms=timeout_ms,
+            polling_interval_ms=polling_interval_ms,
+            on_progress=on_progress,
+            on_log=on_log,
+        )
+        output = self._definition.output_schema.from_json(run.output)
+        return WaitResult(id=run.id, output=output, disposition=triggered.disposition)
+
+    async def get_run(self, run_id: str) -> Run[In, Out] | None:
+        """Return a run of this job, or None when there is none or it is another job's."""
+        run = await self._environment.store.get_run(run_id)
+        return None if run is None or run.job_name != self.name else Run(**_typed(self._definition, run))
+
+    async def get_runs(
+        self,
+        *,
+        status: OneOrMore = None,
+        labels: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Run[In, Out]]:
+        """Return this job's runs that match, newest first; see `Durably.get_runs`."""
+        found = await self._environment.store.get_runs(RunFilter(status, self.name, labels, limit, offset))
+        return [Run(**_typed(self._definition, run)) for run in found]
+
+
+def _typed(definition: JobDefinition[In, Out], run: Run) -> dict[str, Any]:
+    """Return a run's fields, its input and output as the declared types."""
+    output = definition.output_schema.from_json(run.output) if run.status == "completed" else None
+    return {**_values(run), "input": definition.input_schema.from_json(run.input), "output": output}
+
+
+def _values(run: Run) -> dict[str, Any]:
+    return {field.name: getattr(run, field.name) for field in fields(Run)}

@@ -1,0 +1,59 @@
+"""The engine's options: their defaults and limits, in one place."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias
+
+from durably_wasm.errors import ValidationError
+
+Retention: TypeAlias = str | timedelta | None
+
+_RETENTION = re.compile(r"^([1-9]\d*)([dhm])$")
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What `create_durably` takes beside store, jobs and clock; durations in milliseconds.
+
+    Raises:
+        ValidationError: An option is out of its range; the message names it.
+    """
+
+    polling_interval_ms: int = 1000
+    max_concurrent_runs: int = 1
+    lease_ms: int = 30_000
+    lease_renew_interval_ms: int = 5_000
+    preserve_steps: bool = False
+    retain_runs: Retention = None
+    exclusive: bool = False
+
+    def __post_init__(self) -> None:
+        _check_integer("polling_interval_ms", self.polling_interval_ms, 1)
+        _check_integer("max_concurrent_runs", self.max_concurrent_runs, 1, 1000)
+        _check_integer("lease_ms", self.lease_ms, 1)
+        _check_integer("lease_renew_interval_ms", self.lease_renew_interval_ms, 1)
+        retention(self.retain_runs)
+
+
+def retention(option: Retention) -> timedelta | None:
+    """Return how long ended runs are kept; None for ever.
+
+    Raises:
+        ValidationError: The text is not a number of days, hours or minutes, such as ``"30d"``.
+    """
+    if isinstance(option, str) and (match := _RETENTION.match(option)):
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if option is None or (isinstance(option, timedelta) and option > timedelta(0)):
+        return option
+    raise ValidationError(f'retain_runs must be like "30d", "24h" or "60m", or a positive timedelta, not {option!r}')
+
+
+def _check_integer(name: str, value: object, least: int, most: int | None = None) -> None:
+    if type(value) is int and value >= least and (most is None or value <= most):
+        return
+    span = f"from {least} to {most}" if most is not None else f"of at least {least}"
+    raise ValidationError(f"{name} must be an integer {span}, not {value!r}")

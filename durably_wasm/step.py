@@ -1,0 +1,251 @@
+"""The step context: what a job function is given to make its work durable."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, TypeVar, overload
+
+import pydantic
+
+from durably_wasm.attempt import Attempt
+from durably_wasm.cancellation import cancel_and_wait, to_its_end
+from durably_wasm.errors import StopExecution, StoreError
+from durably_wasm.events import LogWrite, RunProgress, StepCancel, StepComplete, StepFail, StepStart
+from durably_wasm.job import Schema, explain, schema_of, schema_of_result
+from durably_wasm.models import LogLevel, NewStep, Progress, Step, to_iso
+from durably_wasm.payloads import JsonValue, to_json
+
+T = TypeVar("T")
+
+_PROGRESS_INTERVAL_MS = 100
+
+_current_step: ContextVar[str | None] = ContextVar("current_step", default=None)
+
+
+class StepContext:
+    """Runs the steps of one run; a job function's first argument.
+
+    Attributes:
+        log: Writes log lines, ``log.info(message, data=None)``, ``log.warn`` and ``log.error``.
+    """
+
+    def __init__(self, attempt: Attempt, progress: ProgressWriter) -> None:
+        self._attempt = attempt
+        self._progress = progress
+        self._used: set[str] = set()
+        self._warned: set[str] = set()
+        self.log = StepLog(attempt)
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run that is being executed."""
+        return self._attempt.run.id
+
+    @overload
+    async def run(
+        self, name: str, fn: Callable[..., object], /, *args: object, returns: type[T], **kwargs: object
+    ) -> T: ...
+    @overload
+    async def run(
+        self,
+        name: str,
+        fn: Callable[..., Awaitable[T]],
+        /,
+        *args: object,
+        returns: None = None,
+        **kwargs: object,
+    ) -> T: ...
+    @overload
+    async def run(
+        self, name: str, fn: Callable[..., T], /, *args: object, returns: None = None, **kwargs: object
+    ) -> T: ...
+    async def run(
+        self, name: str, fn: Callable[..., Any], /, *args: object, returns: Any = None, **kwargs: object
+    ) -> Any:
+        """Call ``fn(*args, **kwargs)``, store its result under `name` and return it; if it is stored, only return it.
+
+        `fn` may be a plain or an async function. Live and on a replay the value is the same: the stored JSON,
+        validated into `returns` or the return annotation of `fn` where there is one.
+
+        Raises:
+            Whatever `fn` raises; the run goes on if the job catches it, and a further call executes `fn` again.
+            TypeError: JSON cannot hold the result, or it does not fit the declared type.
+            ConflictError: A step of this name is running at the same time.
+            StopExecution: The run was cancelled or its lease lost. Let it pass.
+        """
+        self._attempt.raise_if_stopped()
+        schema = schema_of_result(fn) if returns is None else schema_of(returns)
+        repeated = name in self._used
+        self._used.add(name)
+        if self._attempt.is_completed(name):
+            if repeated:
+                self._warn_of_repetition(name)
+            return schema.from_json((await self._attempt.stored_step(name)).output)
+        execution = _StepExecution(self._attempt, name, self._attempt.begin(name))
+        token = _current_step.set(name)
+        try:
+            return await execution.execute(lambda: fn(*args, **kwargs), schema)
+        finally:
+            _current_step.reset(token)
+            self._attempt.end(name)
+            await self._attempt.breathe()
+
+    def progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
+        """Say how far the run is. Returns at once; the newest value is stored, at most ten times a second."""
+        self._progress.set(Progress(current, total, message))
+
+    def is_aborted(self) -> bool:
+        """Say whether the run was cancelled or its lease lost; a long synchronous step may ask."""
+        return self._attempt.stopped is not None
+
+    def raise_if_aborted(self) -> None:
+        """Raise `StopExecution` if the run was cancelled or its lease lost."""
+        self._attempt.raise_if_stopped()
+
+    def _warn_of_repetition(self, name: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            self.log.warn(f"Step {name!r} was called again in this run: the first result is returned")
+
+
+class StepLog:
+    """Writes log lines; each names the step that it was written in."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    def info(self, message: str, data: object = None) -> None:
+        """Log what happens. `data` is anything that JSON can hold; of anything else its `repr` is kept."""
+        self._write("info", message, data)
+
+    def warn(self, message: str, data: object = None) -> None:
+        """Log what somebody should look at."""
+        self._write("warn", message, data)
+
+    def error(self, message: str, data: object = None) -> None:
+        """Log what went wrong."""
+        self._write("error", message, data)
+
+    def _write(self, level: LogLevel, message: str, data: object) -> None:
+        self._attempt.emitter.emit(
+            LogWrite(
+                **self._attempt.fields,
+                step_name=_current_step.get(),
+                level=level,
+                message=str(message),
+                data=_loggable(data),
+            )
+        )
+
+
+class ProgressWriter:
+    """Stores the newest progress, at most ten times a second, and tells of each stored one."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._newest: Progress | None = None
+        self._writer: asyncio.Task[None] | None = None
+
+    def set(self, progress: Progress) -> None:
+        """Take a new value; it is stored soon."""
+        self._newest = progress
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_while_there_is_news())
+
+    async def flush(self) -> None:
+        """Store the newest value now, if it is not stored yet."""
+        if self._writer is not None:
+            await cancel_and_wait(self._writer)
+        await self._write()
+
+    async def _write_while_there_is_news(self) -> None:
+        while self._newest is not None:
+            await to_its_end(self._write())
+            await self._attempt.clock.sleep(_PROGRESS_INTERVAL_MS)
+
+    async def _write(self) -> None:
+        progress, self._newest = self._newest, None
+        if progress is None or self._attempt.stopped is not None:
+            return
+        try:
+            written = await self._attempt.write_progress(progress)
+        except StoreError as error:
+            self._attempt.report(error, "progress")
+            return
+        if written:
+            self._attempt.emitter.emit(RunProgress(**self._attempt.fields, progress=progress))
+
+
+class _StepExecution:
+    """One call of a step's function, to its checkpoint."""
+
+    def __init__(self, attempt: Attempt, name: str, index: int) -> None:
+        self._attempt = attempt
+        self._name = name
+        self._index = index
+        self._started: datetime = attempt.clock.now()
+
+    async def execute(self, call: Callable[[], object], schema: Schema[T]) -> T:
+        self._attempt.emitter.emit(StepStart(**self._attempt.fields, step_name=self._name, step_index=self._index))
+        try:
+            result = call()
+            value = self._storable(await result if inspect.isawaitable(result) else result, schema)
+        except (StopExecution, asyncio.CancelledError):
+            self._cancel()
+            raise
+        except BaseException as error:
+            await to_its_end(self._fail(error))
+            raise
+        return schema.from_json((await to_its_end(self._complete(value))).output)
+
+    def _storable(self, result: object, schema: Schema[T]) -> JsonValue:
+        try:
+            return schema.to_json(schema.validate(result))
+        except (pydantic.ValidationError, TypeError, ValueError) as error:
+            raise TypeError(f"The result of step {self._name!r} cannot be stored: {explain(error)}") from error
+
+    async def _complete(self, value: JsonValue) -> Step:
+        step = await self._persist(NewStep(self._name, self._index, "completed", output=value, started_at=self._since))
+        duration = self._attempt.clock.now() - self._started
+        self._attempt.emitter.emit(
+            StepComplete(
+                **self._attempt.fields,
+                step_name=self._name,
+                step_index=self._index,
+                output=step.output,
+                duration=round(duration.total_seconds() * 1000),
+            )
+        )
+        return step
+
+    async def _fail(self, error: BaseException) -> None:
+        message = str(error) or type(error).__name__
+        await self._persist(NewStep(self._name, self._index, "failed", error=message, started_at=self._since))
+        self._attempt.emitter.emit(
+            StepFail(**self._attempt.fields, step_name=self._name, step_index=self._index, error=message)
+        )
+
+    async def _persist(self, new: NewStep) -> Step:
+        try:
+            return await self._attempt.persist(new)
+        except StopExecution:
+            self._cancel()
+            raise
+
+    def _cancel(self) -> None:
+        self._attempt.emitter.emit(StepCancel(**self._attempt.fields, step_name=self._name, step_index=self._index))
+
+    @property
+    def _since(self) -> str:
+        return to_iso(self._started)
+
+
+def _loggable(data: object) -> JsonValue:
+    try:
+        return to_json(data, fallback=repr)
+    except (TypeError, ValueError):
+        return repr(data)

@@ -1,0 +1,154 @@
+"""The contract of a store. Its tests, the same for every store, are in `tests/contract`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from durably_wasm.models import (
+    EnqueueResult,
+    Log,
+    NewLog,
+    NewRun,
+    NewStep,
+    Progress,
+    Run,
+    RunError,
+    RunFilter,
+    Step,
+)
+from durably_wasm.payloads import JsonValue
+
+
+class Store(Protocol):
+    """Where runs and steps live.
+
+    For implementers: every method is one atomic operation, whatever else is going on in other tabs or processes; it
+    applies wholly or raises `StoreError`. `now` and all times are ISO text; durations are milliseconds. Values are
+    JSON values, kept as text (`payloads.encode`) and decoded on the way out, so nothing aliases what a caller holds.
+    A store never emits an event, validates an input or reads a clock. What may happen to a run is decided by
+    `transitions`, or says the same.
+
+    Methods that take a `generation` are a lease-holder's writes: refused (False or None, nothing written) unless the
+    run is leased under that generation.
+    """
+
+    async def migrate(self) -> None:
+        """Open the database and bring its schema up to date; harmless when it is."""
+        ...
+
+    async def close(self) -> None:
+        """Release the database; harmless when it is closed."""
+        ...
+
+    async def advance_epoch(self) -> int:
+        """Count the epoch up, for a caller that holds the database's lock, and return it.
+
+        From then on this object's changing operations raise `StoreError` once the epoch has been advanced by another:
+        an engine that lost the lock without noticing writes nothing any more.
+        """
+        ...
+
+    async def enqueue(self, new_run: NewRun, now: str, *, call_id: str | None = None) -> EnqueueResult:
+        """Store a pending run, or return the run that its keys lead to (see `transitions.enqueue`).
+
+        Raises:
+            ConflictError: Its concurrency key is held by a pending run and it does not coalesce.
+        """
+        ...
+
+    async def enqueue_many(
+        self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None
+    ) -> list[EnqueueResult]:
+        """Store several runs as if one after another, all of them or, on a conflict, none."""
+        ...
+
+    async def get_run(self, run_id: str) -> Run | None:
+        """Return a run, or None."""
+        ...
+
+    async def get_runs(self, filter: RunFilter) -> list[Run]:
+        """Return the runs that match, newest first (by ``created_at``, then ``id``)."""
+        ...
+
+    async def get_steps(self, run_id: str) -> list[Step]:
+        """Return a run's stored steps by index."""
+        ...
+
+    async def get_logs(self, run_id: str) -> list[Log]:
+        """Return a run's stored log lines in the order they were written."""
+        ...
+
+    async def claim_next(
+        self,
+        worker_id: str,
+        now: str,
+        lease_ms: int,
+        *,
+        jobs: Collection[str] | None = None,
+        exclude: Collection[str] = (),
+        epoch: int | None = None,
+    ) -> Run | None:
+        """Lease the oldest run that is due to a worker and return it, or None (see `transitions.next_claim`).
+
+        `jobs` are the names to choose from (None: any), `exclude` the ids of runs that this worker is executing,
+        `epoch` that of a caller under the database's lock. Of any number of concurrent callers one gets a run.
+        """
+        ...
+
+    async def renew_lease(self, run_id: str, generation: int, now: str, lease_ms: int) -> bool:
+        """Extend the lease to `lease_ms` from now, also after it has expired."""
+        ...
+
+    async def release_lease(self, run_id: str, generation: int, now: str) -> bool:
+        """Give the run back, for anyone to claim at once."""
+        ...
+
+    async def release_expired_leases(self, now: str) -> int:
+        """Put runs whose lease has expired back to pending and return how many (see `transitions.expire`)."""
+        ...
+
+    async def persist_step(
+        self, run_id: str, generation: int, step: NewStep, now: str, lease_ms: int = 30_000
+    ) -> Step | None:
+        """Checkpoint a step, extend the lease, and return the step as stored; None when refused.
+
+        What it costs must not depend on the size of the run's input or on the number of its steps.
+        """
+        ...
+
+    async def complete_run(
+        self, run_id: str, generation: int, output: JsonValue, now: str, *, keep_steps: bool = False
+    ) -> bool:
+        """End the run as completed and, unless `keep_steps`, delete its steps."""
+        ...
+
+    async def fail_run(
+        self, run_id: str, generation: int, error: RunError, now: str, *, keep_steps: bool = False
+    ) -> bool:
+        """End the run as failed and, unless `keep_steps`, delete its steps."""
+        ...
+
+    async def cancel_run(self, run_id: str, now: str, *, keep_steps: bool = False, call_id: str | None = None) -> bool:
+        """End a pending or leased run as cancelled; False when there is none or it has ended."""
+        ...
+
+    async def update_progress(self, run_id: str, generation: int, progress: Progress | None, now: str) -> bool:
+        """Store how far the run says it is."""
+        ...
+
+    async def delete_steps(self, run_id: str) -> None:
+        """Delete a run's steps."""
+        ...
+
+    async def delete_run(self, run_id: str, *, call_id: str | None = None) -> None:
+        """Delete a run with its steps, logs and payloads, whatever its status; harmless when there is none."""
+        ...
+
+    async def purge_runs(self, older_than: str, limit: int, *, call_id: str | None = None) -> int:
+        """Delete up to `limit` ended runs that ended before `older_than`, oldest first, and return how many."""
+        ...
+
+    async def create_log(self, log: NewLog) -> Log:
+        """Store a log line and return it."""
+        ...

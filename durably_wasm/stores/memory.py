@@ -1,0 +1,275 @@
+"""A store in plain memory: the contract in its shortest form."""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from durably_wasm import transitions
+from durably_wasm.ids import Ulids
+from durably_wasm.models import (
+    TERMINAL,
+    EnqueueResult,
+    Log,
+    NewLog,
+    NewRun,
+    NewStep,
+    Progress,
+    Run,
+    RunError,
+    RunFilter,
+    Step,
+    add_ms,
+    as_tuple,
+)
+from durably_wasm.payloads import JsonValue, decode, encode
+
+
+class MemoryStore:
+    """Keeps everything in this object and nothing beyond it; for tests, and for work that need not survive."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+        self._steps: defaultdict[str, dict[str, Step]] = defaultdict(dict)
+        self._logs: defaultdict[str, list[Log]] = defaultdict(list)
+        self._leased: set[str] = set()
+        self._pending: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)  # ages by job
+        self._by_idempotency: dict[tuple[str, str | None], str] = {}
+        self._by_pending_key: dict[tuple[str, str | None], str] = {}
+        self._ids = Ulids()
+        self._epoch = 0
+
+    async def migrate(self) -> None:
+        """Do nothing: there is no schema."""
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to release."""
+
+    async def advance_epoch(self) -> int:
+        """Count the epoch up. Nobody else can open this object's memory, so there is nothing to fence off."""
+        self._epoch += 1
+        return self._epoch
+
+    async def enqueue(self, new_run: NewRun, now: str, *, call_id: str | None = None) -> EnqueueResult:
+        """Store a pending run, or return the one that its keys lead to."""
+        [result] = await self.enqueue_many([new_run], now, call_id=call_id)
+        return result
+
+    async def enqueue_many(
+        self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None
+    ) -> list[EnqueueResult]:
+        """Store several runs, or none."""
+        results: list[EnqueueResult] = []
+        try:
+            for new in new_runs:
+                results += [self._enqueue(new, now)]
+        except BaseException:
+            for result in results:
+                if result.disposition == "created":
+                    self._remove(result.run)
+            raise
+        return results
+
+    async def get_run(self, run_id: str) -> Run | None:
+        """Return a run, or None."""
+        run = self._runs.get(run_id)
+        return run and _own(run)
+
+    async def get_runs(self, filter: RunFilter) -> list[Run]:
+        """Return the runs that match, newest first."""
+        statuses, jobs = as_tuple(filter.status), as_tuple(filter.job_name)
+        wanted = (filter.labels or {}).items()
+        found = [
+            run
+            for run in self._runs.values()
+            if (not statuses or run.status in statuses)
+            and (not jobs or run.job_name in jobs)
+            and wanted <= run.labels.items()
+        ]
+        found.sort(key=transitions.age, reverse=True)
+        end = None if filter.limit is None else filter.offset + filter.limit
+        return [_own(run) for run in found[filter.offset : end]]
+
+    async def get_steps(self, run_id: str) -> list[Step]:
+        """Return a run's stored steps by index."""
+        steps = sorted(self._steps.get(run_id, {}).values(), key=lambda step: step.index)
+        return [replace(step, output=_copy(step.output)) for step in steps]
+
+    async def get_logs(self, run_id: str) -> list[Log]:
+        """Return a run's stored log lines in the order they were written."""
+        return [replace(log, data=_copy(log.data)) for log in self._logs.get(run_id, [])]
+
+    async def claim_next(
+        self,
+        worker_id: str,
+        now: str,
+        lease_ms: int,
+        *,
+        jobs: Collection[str] | None = None,
+        exclude: Collection[str] = (),
+        epoch: int | None = None,
+    ) -> Run | None:
+        """Lease the oldest run that is due."""
+        queues = [queue for job, queue in self._pending.items() if jobs is None or job in jobs]
+        run = transitions.next_claim(
+            [self._runs[run_id] for run_id in self._leased],
+            (self._runs[run_id] for _, run_id in heapq.merge(*queues)),
+            now,
+            jobs=jobs,
+            exclude=exclude,
+            epoch=epoch,
+        )
+        if run is None:
+            return None
+        claimed = transitions.claim(run, worker_id, now, add_ms(now, lease_ms))
+        self._put(claimed)
+        return _own(claimed)
+
+    async def renew_lease(self, run_id: str, generation: int, now: str, lease_ms: int) -> bool:
+        """Extend the lease, also after it has expired."""
+        run = self._runs.get(run_id)
+        return self._put(transitions.renew(run, generation, now, add_ms(now, lease_ms)))
+
+    async def release_lease(self, run_id: str, generation: int, now: str) -> bool:
+        """Give the run back."""
+        run = self._runs.get(run_id)
+        pending = run is not None and self._key_is_pending(run)
+        return self._put(transitions.release(run, generation, now, key_is_pending=pending))
+
+    async def release_expired_leases(self, now: str) -> int:
+        """Put runs whose lease has expired back to pending."""
+        leased = sorted((self._runs[run_id] for run_id in self._leased), key=transitions.age)
+        return sum(self._put(transitions.expire(run, now, key_is_pending=self._key_is_pending(run))) for run in leased)
+
+    async def persist_step(
+        self, run_id: str, generation: int, step: NewStep, now: str, lease_ms: int = 30_000
+    ) -> Step | None:
+        """Checkpoint a step and extend the lease."""
+        run, stored = self._runs.get(run_id), self._steps.get(run_id, {}).get(step.name)
+        new = replace(step, output=_copy(step.output))
+        outcome = transitions.persist_step(
+            run, stored, generation, new, self._ids.next(now), now, add_ms(now, lease_ms)
+        )
+        if outcome is None:
+            return None
+        changed, persisted = outcome
+        self._put(changed)
+        self._steps[run_id][step.name] = persisted
+        return replace(persisted, output=_copy(persisted.output))
+
+    async def complete_run(
+        self, run_id: str, generation: int, output: JsonValue, now: str, *, keep_steps: bool = False
+    ) -> bool:
+        """End the run as completed."""
+        run = transitions.complete(self._runs.get(run_id), generation, _copy(output), now)
+        return self._end(run, keep_steps)
+
+    async def fail_run(
+        self, run_id: str, generation: int, error: RunError, now: str, *, keep_steps: bool = False
+    ) -> bool:
+        """End the run as failed."""
+        return self._end(transitions.fail(self._runs.get(run_id), generation, error, now), keep_steps)
+
+    async def cancel_run(self, run_id: str, now: str, *, keep_steps: bool = False, call_id: str | None = None) -> bool:
+        """End the run as cancelled."""
+        return self._end(transitions.cancel(self._runs.get(run_id), now), keep_steps)
+
+    async def update_progress(self, run_id: str, generation: int, progress: Progress | None, now: str) -> bool:
+        """Store how far the run says it is."""
+        return self._put(transitions.update_progress(self._runs.get(run_id), generation, progress, now))
+
+    async def delete_steps(self, run_id: str) -> None:
+        """Delete a run's steps."""
+        self._steps.pop(run_id, None)
+
+    async def delete_run(self, run_id: str, *, call_id: str | None = None) -> None:
+        """Delete a run with all that belongs to it."""
+        if run := self._runs.get(run_id):
+            self._remove(run)
+
+    async def purge_runs(self, older_than: str, limit: int, *, call_id: str | None = None) -> int:
+        """Delete ended runs, oldest first."""
+        ended = [run for run in self._runs.values() if run.status in TERMINAL and (run.completed_at or "") < older_than]
+        oldest = heapq.nsmallest(limit, ended, key=lambda run: (run.completed_at or "", run.id))
+        for run in oldest:
+            self._remove(run)
+        return len(oldest)
+
+    async def create_log(self, log: NewLog) -> Log:
+        """Store a log line."""
+        stored = Log(
+            id=self._ids.next(log.created_at),
+            run_id=log.run_id,
+            step_name=log.step_name,
+            level=log.level,
+            message=log.message,
+            data=_copy(log.data),
+            created_at=log.created_at,
+        )
+        self._logs[log.run_id].append(stored)
+        return replace(stored, data=_copy(stored.data))
+
+    def _enqueue(self, new: NewRun, now: str) -> EnqueueResult:
+        same_key = self._by_idempotency.get((new.job_name, new.idempotency_key))
+        pending = self._by_pending_key.get((new.job_name, new.concurrency_key))
+        result = transitions.enqueue(
+            replace(new, input=_copy(new.input)),
+            self._ids.next(now),
+            now,
+            same_key=self._runs.get(same_key or ""),
+            pending=self._runs.get(pending or ""),
+        )
+        if result.disposition == "created":
+            self._put(result.run)
+        return replace(result, run=_own(result.run))
+
+    def _key_is_pending(self, run: Run) -> bool:
+        return (run.job_name, run.concurrency_key) in self._by_pending_key
+
+    def _end(self, run: Run | None, keep_steps: bool) -> bool:
+        if run is not None and not keep_steps:
+            self._steps.pop(run.id, None)
+        return self._put(run)
+
+    def _put(self, run: Run | None) -> bool:
+        if run is None:
+            return False
+        self._unindex(run.id)
+        self._runs[run.id] = run
+        if run.idempotency_key is not None:
+            self._by_idempotency[run.job_name, run.idempotency_key] = run.id
+        if run.status == "leased":
+            self._leased.add(run.id)
+        elif run.status == "pending":
+            insort(self._pending[run.job_name], transitions.age(run))
+            if run.concurrency_key is not None:
+                self._by_pending_key[run.job_name, run.concurrency_key] = run.id
+        return True
+
+    def _unindex(self, run_id: str) -> None:
+        run = self._runs.get(run_id)
+        if run is None:
+            return
+        self._leased.discard(run_id)
+        if run.status == "pending":
+            queue = self._pending[run.job_name]
+            del queue[bisect_left(queue, transitions.age(run))]
+            self._by_pending_key.pop((run.job_name, run.concurrency_key), None)
+
+    def _remove(self, run: Run) -> None:
+        self._unindex(run.id)
+        self._runs.pop(run.id, None)
+        self._steps.pop(run.id, None)
+        self._logs.pop(run.id, None)
+        self._by_idempotency.pop((run.job_name, run.idempotency_key), None)
+
+
+def _copy(value: JsonValue) -> JsonValue:
+    return decode(encode(value))
+
+
+def _own(run: Run) -> Run:
+    return replace(run, input=_copy(run.input), output=_copy(run.output), labels=dict(run.labels))

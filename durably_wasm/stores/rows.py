@@ -1,0 +1,98 @@
+"""What databases give back, as the package's rows, and the other way round.
+
+A SQL row has its columns in the order of `sql/schema_1.sql`; an IndexedDB record has the fields' names in camelCase,
+as the page reads it too. In both, payloads are JSON text, and what they hold is typed by the schema alone, hence `Any`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any, TypeAlias
+
+from durably_wasm.models import Log, Progress, Run, Step, camel_case
+from durably_wasm.payloads import decode, encode
+
+SqlRow: TypeAlias = Sequence[Any]
+Record: TypeAlias = Mapping[str, Any]
+
+_RUN_COLUMNS = [field.name for field in fields(Run) if field.name not in ("input", "output")]
+_STEP_COLUMNS = [field.name for field in fields(Step)]
+_LOG_COLUMNS = [field.name for field in fields(Log)]
+_CAMEL = {name: camel_case(name) for name in (*_RUN_COLUMNS, *_STEP_COLUMNS, *_LOG_COLUMNS)}
+
+
+def run_from_row(row: SqlRow) -> Run:
+    """Read a row of the statements `run` and `runs`."""
+    *columns, input, output = row
+    values: dict[str, Any] = dict(zip(_RUN_COLUMNS, columns, strict=True))
+    progress = values.pop("progress")
+    values["labels"] = json.loads(values["labels"])
+    return _run(values, progress and json.loads(progress), input, output)
+
+
+def step_from_row(row: SqlRow) -> Step:
+    """Read a row of `steps`."""
+    return _step(dict(zip(_STEP_COLUMNS, row, strict=True)))
+
+
+def log_from_row(row: SqlRow) -> Log:
+    """Read a row of `logs`."""
+    return _log(dict(zip(_LOG_COLUMNS, row, strict=True)))
+
+
+def progress_to_text(progress: Progress | None) -> str | None:
+    """Write progress as it is stored in a SQL row."""
+    return None if progress is None else json.dumps(asdict(progress), allow_nan=False)
+
+
+def run_from_record(record: Record, input: str | None, output: str | None) -> Run:
+    """Read a record of `runs`, with its payloads' text (an input of None: not read)."""
+    values = {name: record[_CAMEL[name]] for name in _RUN_COLUMNS}
+    return _run(values, values.pop("progress"), input or "null", output)
+
+
+def record_from_run(run: Run) -> Record:
+    """Write a record of `runs`, without its payloads."""
+    record = {_CAMEL[name]: getattr(run, name) for name in _RUN_COLUMNS}
+    return {**record, "progress": run.progress and asdict(run.progress), "labels": dict(run.labels)}
+
+
+def step_from_record(record: Record) -> Step:
+    """Read a record of `steps`."""
+    return _step({name: record[_CAMEL[name]] for name in _STEP_COLUMNS})
+
+
+def record_from_step(step: Step) -> Record:
+    """Write a record of `steps`."""
+    record = {_CAMEL[name]: getattr(step, name) for name in _STEP_COLUMNS}
+    return {**record, "output": encode(step.output)}
+
+
+def log_from_record(record: Record) -> Log:
+    """Read a record of `logs`."""
+    return _log({name: record[_CAMEL[name]] for name in _LOG_COLUMNS})
+
+
+def record_from_log(log: Log) -> Record:
+    """Write a record of `logs`."""
+    record = {_CAMEL[name]: getattr(log, name) for name in _LOG_COLUMNS}
+    return {**record, "data": encode(log.data)}
+
+
+def _run(values: dict[str, Any], progress: dict[str, Any] | None, input: str, output: str | None) -> Run:
+    return Run(
+        **values,
+        progress=None if progress is None else Progress(**progress),
+        input=decode(input),
+        output=None if output is None else decode(output),
+    )
+
+
+def _step(values: dict[str, Any]) -> Step:
+    return Step(**{**values, "output": decode(values["output"])})
+
+
+def _log(values: dict[str, Any]) -> Log:
+    return Log(**{**values, "data": decode(values["data"])})

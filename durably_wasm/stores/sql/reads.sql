@@ -1,0 +1,43 @@
+-- What is read of a database, one statement a name. Rows of `runs` come with their payloads' text as last columns.
+
+-- name: run
+SELECT runs.*, input.value, output.value
+FROM runs
+LEFT JOIN payloads AS input ON input.run_id = runs.id AND input.kind = 'input'
+LEFT JOIN payloads AS output ON output.run_id = runs.id AND output.kind = 'output'
+WHERE runs.id = :id;
+
+-- name: runs
+-- :statuses and :jobs are JSON lists or NULL, :labels a JSON object, :limit -1 for all.
+SELECT runs.*, input.value, output.value
+FROM runs
+LEFT JOIN payloads AS input ON input.run_id = runs.id AND input.kind = 'input'
+LEFT JOIN payloads AS output ON output.run_id = runs.id AND output.kind = 'output'
+WHERE (:statuses IS NULL OR runs.status IN (SELECT value FROM json_each(:statuses)))
+    AND (:jobs IS NULL OR runs.job_name IN (SELECT value FROM json_each(:jobs)))
+    AND NOT EXISTS (
+        SELECT 1 FROM json_each(:labels) AS wanted
+        WHERE NOT EXISTS (
+            SELECT 1 FROM json_each(runs.labels) AS label WHERE label.key = wanted.key AND label.value = wanted.value
+        )
+    )
+ORDER BY runs.created_at DESC, runs.id DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: steps
+SELECT * FROM steps WHERE run_id = :run_id ORDER BY "index";
+
+-- name: step
+SELECT * FROM steps WHERE run_id = :run_id AND name = :name;
+
+-- name: logs
+SELECT * FROM logs WHERE run_id = :run_id ORDER BY id;
+
+-- name: epoch
+SELECT value FROM meta WHERE key = 'epoch';
+
+-- name: run_by_idempotency_key
+SELECT id FROM runs WHERE job_name = :job_name AND idempotency_key = :key;
+
+-- name: pending_run_by_key
+SELECT id FROM runs WHERE job_name = :job_name AND concurrency_key = :key AND status = 'pending';

@@ -1,0 +1,96 @@
+"""SQLite as the store calls it, and the driver over the standard library's `sqlite3`."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol, TypeAlias
+
+from durably_wasm.errors import StoreError
+from durably_wasm.stores.rows import SqlRow
+
+SqlValue: TypeAlias = str | int | float | None
+
+
+class SqlDriver(Protocol):
+    """A SQLite database that is called synchronously. Every method raises `StoreError` when the database refuses."""
+
+    def open(self) -> None:
+        """Open the database; harmless when it is open."""
+        ...
+
+    def close(self) -> None:
+        """Close the database; harmless when it is closed."""
+        ...
+
+    def run(self, sql: str, values: Mapping[str, SqlValue]) -> list[SqlRow]:
+        """Execute one statement, prepared once a text, with its named parameters, and return its rows."""
+        ...
+
+    def script(self, sql: str) -> None:
+        """Execute several statements without parameters."""
+        ...
+
+
+class StandardDriver:
+    """The standard library's `sqlite3`, in WAL mode with ``synchronous=NORMAL``.
+
+    A commit survives the death of the process; the last ones may be lost when the machine loses power.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(path)
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open the database; harmless when it is open."""
+        if self._connection is not None:
+            return
+        with _as_store_error(self._path):
+            connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=256)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+            except BaseException:
+                connection.close()
+                raise
+        self._connection = connection
+
+    def close(self) -> None:
+        """Close the database; harmless when it is closed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def run(self, sql: str, values: Mapping[str, SqlValue]) -> list[SqlRow]:
+        """Execute one statement and return its rows."""
+        with _as_store_error(self._path):
+            return self._open().execute(sql, values).fetchall()
+
+    def script(self, sql: str) -> None:
+        """Execute several statements inside the current transaction."""
+        connection = self._open()
+        with _as_store_error(self._path):
+            statement = ""
+            for line in sql.splitlines(keepends=True):
+                statement += line
+                if sqlite3.complete_statement(statement):
+                    connection.execute(statement)
+                    statement = ""
+            if statement.strip():
+                connection.execute(statement)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"The database {self._path} is not open: await migrate() or init() first")
+        return self._connection
+
+
+@contextmanager
+def _as_store_error(path: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"The database {path} refused: {error}") from error

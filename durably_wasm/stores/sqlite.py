@@ -1,0 +1,328 @@
+"""A store in a SQLite database, over a driver (see `sql_driver`).
+
+The statements are in `sql/`, where JavaScript reads them too. Drivers are synchronous, so nothing happens between
+the statements of a transaction, and a checkpoint costs no turn of the event loop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from durably_wasm import transitions
+from durably_wasm.errors import StoreError
+from durably_wasm.ids import Ulids
+from durably_wasm.models import (
+    EnqueueResult,
+    Log,
+    NewLog,
+    NewRun,
+    NewStep,
+    Progress,
+    Run,
+    RunError,
+    RunFilter,
+    Step,
+    add_ms,
+    as_tuple,
+)
+from durably_wasm.payloads import JsonValue, encode
+from durably_wasm.stores.migrations import VERSION, statements, steps_from
+from durably_wasm.stores.rows import SqlRow, log_from_row, progress_to_text, run_from_row, step_from_row
+from durably_wasm.stores.sql_driver import SqlDriver, SqlValue, StandardDriver
+
+
+class SqliteStore:
+    """Keeps runs in a SQLite database: a file, or ``":memory:"``.
+
+    Several processes may share a file; each operation is one transaction.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | SqlDriver) -> None:
+        self._db = StandardDriver(path) if isinstance(path, str | os.PathLike) else path
+        self._sql = statements()
+        self._ids = Ulids()
+        self._epoch: int | None = None
+
+    async def migrate(self) -> None:
+        """Open the database and bring its schema up to date.
+
+        Raises:
+            StoreError: It cannot be opened, or was written by a newer version; it is left as it is then.
+        """
+        self._db.open()
+        if not self._pending_steps():
+            return
+        with self._transaction():
+            for step in self._pending_steps():  # read again: another process may have been faster
+                self._db.script(step)
+            self._db.script(f"PRAGMA user_version = {VERSION}")
+
+    async def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    async def advance_epoch(self) -> int:
+        """Count the epoch up, and refuse this object's writes once another does."""
+        self._epoch = None
+        with self._transaction():
+            [[epoch]] = self._run("advance_epoch")
+        self._epoch = int(epoch or 0)
+        return self._epoch
+
+    async def enqueue(self, new_run: NewRun, now: str, *, call_id: str | None = None) -> EnqueueResult:
+        """Store a pending run, or return the one that its keys lead to."""
+        [result] = await self.enqueue_many([new_run], now, call_id=call_id)
+        return result
+
+    async def enqueue_many(
+        self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None
+    ) -> list[EnqueueResult]:
+        """Store several runs, or none."""
+        with self._transaction():
+            return [self._enqueue(new, now) for new in new_runs]
+
+    async def get_run(self, run_id: str) -> Run | None:
+        """Return a run, or None."""
+        return self._get_run(run_id)
+
+    async def get_runs(self, filter: RunFilter) -> list[Run]:
+        """Return the runs that match, newest first."""
+        rows = self._run(
+            "runs",
+            statuses=_json_list(as_tuple(filter.status)),
+            jobs=_json_list(as_tuple(filter.job_name)),
+            labels=encode(dict(filter.labels or {})),
+            limit=-1 if filter.limit is None else filter.limit,
+            offset=filter.offset,
+        )
+        return [run_from_row(row) for row in rows]
+
+    async def get_steps(self, run_id: str) -> list[Step]:
+        """Return a run's stored steps by index."""
+        return [step_from_row(row) for row in self._run("steps", run_id=run_id)]
+
+    async def get_logs(self, run_id: str) -> list[Log]:
+        """Return a run's stored log lines in the order they were written."""
+        return [log_from_row(row) for row in self._run("logs", run_id=run_id)]
+
+    async def claim_next(
+        self,
+        worker_id: str,
+        now: str,
+        lease_ms: int,
+        *,
+        jobs: Collection[str] | None = None,
+        exclude: Collection[str] = (),
+        epoch: int | None = None,
+    ) -> Run | None:
+        """Lease the oldest run that is due."""
+        chosen = {"now": now, "exclude": encode(list(exclude)), "epoch": epoch}
+        with self._transaction():
+            if jobs is None:
+                due = self._run("due_of_any_job", **chosen)
+            else:
+                due = self._run("due_of_jobs", **chosen, jobs=encode(list(jobs)))
+            if not due:
+                return None
+            run_id = str(due[0][0])
+            self._run("claim", id=run_id, worker_id=worker_id, now=now, expires_at=add_ms(now, lease_ms))
+            return self._get_run(run_id)
+
+    async def renew_lease(self, run_id: str, generation: int, now: str, lease_ms: int) -> bool:
+        """Extend the lease, also after it has expired."""
+        with self._transaction():
+            return self._renew(run_id, generation, now, add_ms(now, lease_ms))
+
+    async def release_lease(self, run_id: str, generation: int, now: str) -> bool:
+        """Give the run back."""
+        with self._transaction():
+            run = self._get_run(run_id)
+            if run is not None and self._pending_with_key(run) is not None:
+                return self._renew(run_id, generation, now, expires_at=now)
+            return bool(self._run("release", id=run_id, generation=generation, now=now))
+
+    async def release_expired_leases(self, now: str) -> int:
+        """Put runs whose lease has expired back to pending."""
+        with self._transaction():
+            return len(self._run("expire_all", now=now))
+
+    async def persist_step(
+        self, run_id: str, generation: int, step: NewStep, now: str, lease_ms: int = 30_000
+    ) -> Step | None:
+        """Checkpoint a step and extend the lease."""
+        with self._transaction():
+            written = self._run(
+                "checkpoint_step",
+                id=self._ids.next(now),
+                run_id=run_id,
+                name=step.name,
+                index=step.index,
+                status=step.status,
+                output=encode(step.output),
+                error=step.error,
+                started_at=step.started_at,
+                now=now,
+                generation=generation,
+            )
+            if not written:
+                held = self._run("holds_lease", run_id=run_id, generation=generation)
+                stored = self._run("step", run_id=run_id, name=step.name)
+                return step_from_row(stored[0]) if held and stored else None
+            self._run(
+                "checkpoint_run",
+                run_id=run_id,
+                index=step.index,
+                status=step.status,
+                expires_at=add_ms(now, lease_ms),
+                now=now,
+            )
+        return step_from_row(written[0])
+
+    async def complete_run(
+        self, run_id: str, generation: int, output: JsonValue, now: str, *, keep_steps: bool = False
+    ) -> bool:
+        """End the run as completed."""
+        text = encode(output)
+        with self._transaction():
+            if not self._run("complete", id=run_id, generation=generation, now=now):
+                return False
+            self._run("insert_payload", run_id=run_id, kind="output", value=text)
+            return self._ended(run_id, keep_steps)
+
+    async def fail_run(
+        self, run_id: str, generation: int, error: RunError, now: str, *, keep_steps: bool = False
+    ) -> bool:
+        """End the run as failed."""
+        with self._transaction():
+            failed = self._run(
+                "fail",
+                id=run_id,
+                generation=generation,
+                now=now,
+                error=error.message,
+                error_type=error.type,
+                error_traceback=error.traceback,
+            )
+            return bool(failed) and self._ended(run_id, keep_steps)
+
+    async def cancel_run(self, run_id: str, now: str, *, keep_steps: bool = False, call_id: str | None = None) -> bool:
+        """End the run as cancelled."""
+        with self._transaction():
+            return bool(self._run("cancel", id=run_id, now=now)) and self._ended(run_id, keep_steps)
+
+    async def update_progress(self, run_id: str, generation: int, progress: Progress | None, now: str) -> bool:
+        """Store how far the run says it is."""
+        text = progress_to_text(progress)
+        with self._transaction():
+            return bool(self._run("update_progress", id=run_id, generation=generation, progress=text, now=now))
+
+    async def delete_steps(self, run_id: str) -> None:
+        """Delete a run's steps."""
+        with self._transaction():
+            self._run("delete_steps", run_id=run_id)
+
+    async def delete_run(self, run_id: str, *, call_id: str | None = None) -> None:
+        """Delete a run with all that belongs to it."""
+        with self._transaction():
+            self._delete(run_id)
+
+    async def purge_runs(self, older_than: str, limit: int, *, call_id: str | None = None) -> int:
+        """Delete ended runs, oldest first."""
+        with self._transaction():
+            ended = self._run("oldest_ended", older_than=older_than, limit=limit)
+            for [run_id] in ended:
+                self._delete(str(run_id))
+            return len(ended)
+
+    async def create_log(self, log: NewLog) -> Log:
+        """Store a log line."""
+        values: dict[str, SqlValue] = {
+            "id": self._ids.next(log.created_at),
+            "run_id": log.run_id,
+            "step_name": log.step_name,
+            "level": log.level,
+            "message": log.message,
+            "data": encode(log.data),
+            "created_at": log.created_at,
+        }
+        with self._transaction():
+            self._run("insert_log", **values)
+        return log_from_row(list(values.values()))
+
+    def _enqueue(self, new: NewRun, now: str) -> EnqueueResult:
+        same_key = pending = None
+        if new.idempotency_key is not None:
+            same_key = self._first("run_by_idempotency_key", job_name=new.job_name, key=new.idempotency_key)
+        if new.concurrency_key is not None:
+            pending = self._first("pending_run_by_key", job_name=new.job_name, key=new.concurrency_key)
+        result = transitions.enqueue(new, self._ids.next(now), now, same_key=same_key, pending=pending)
+        if result.disposition != "created":
+            return result
+        run = result.run
+        self._run(
+            "insert_run",
+            id=run.id,
+            job_name=run.job_name,
+            idempotency_key=run.idempotency_key,
+            concurrency_key=run.concurrency_key,
+            labels=encode(dict(run.labels)),
+            now=now,
+        )
+        self._run("insert_payload", run_id=run.id, kind="input", value=encode(run.input))
+        return replace(result, run=self._get_run(run.id) or run)
+
+    def _get_run(self, run_id: str) -> Run | None:
+        rows = self._run("run", id=run_id)
+        return run_from_row(rows[0]) if rows else None
+
+    def _first(self, statement: str, /, **values: SqlValue) -> Run | None:
+        rows = self._run(statement, **values)
+        return self._get_run(str(rows[0][0])) if rows else None
+
+    def _pending_with_key(self, run: Run) -> Run | None:
+        return self._first("pending_run_by_key", job_name=run.job_name, key=run.concurrency_key)
+
+    def _renew(self, run_id: str, generation: int, now: str, expires_at: str) -> bool:
+        return bool(self._run("renew", id=run_id, generation=generation, now=now, expires_at=expires_at))
+
+    def _ended(self, run_id: str, keep_steps: bool) -> bool:
+        if not keep_steps:
+            self._run("delete_steps", run_id=run_id)
+        return True
+
+    def _delete(self, run_id: str) -> None:
+        for name in ("delete_steps", "delete_logs", "delete_payloads", "delete_run"):
+            self._run(name, run_id=run_id)
+
+    def _pending_steps(self) -> list[str]:
+        [[version]] = self._db.run("PRAGMA user_version", {})
+        return steps_from(int(version or 0))
+
+    def _run(self, statement: str, /, **values: SqlValue) -> list[SqlRow]:
+        return self._db.run(self._sql[statement], values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Hold the write lock from the first statement on, so that what is read still holds when it is written."""
+        self._db.run("BEGIN IMMEDIATE", {})
+        try:
+            self._check_epoch()
+            yield
+        except BaseException:
+            self._db.run("ROLLBACK", {})
+            raise
+        self._db.run("COMMIT", {})
+
+    def _check_epoch(self) -> None:
+        if self._epoch is None:
+            return
+        [[current]] = self._run("epoch")
+        if current != self._epoch:
+            raise StoreError(f"Epoch {self._epoch} is over: another engine holds the database's lock since")
+
+
+def _json_list(values: tuple[str, ...]) -> str | None:
+    return encode(list(values)) if values else None

@@ -1,0 +1,217 @@
+"""The transactions of `IndexedDbStore`, as generators.
+
+A transaction yields what it wants to read and is sent what was found, as often as it needs, and returns what to write
+beside its result. The driver runs it inside one IndexedDB transaction, without a turn of the event loop between a
+read and what follows from it. What may happen is decided in `durably_wasm.transitions`; the object stores and their
+indexes are in `web/shared/schema.js`, which the page loads too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
+
+from durably_wasm import transitions
+from durably_wasm.errors import StoreError
+from durably_wasm.models import EnqueueResult, NewRun, NewStep, Run, Step
+from durably_wasm.payloads import decode, encode
+from durably_wasm.stores.operations import (
+    CHUNK,
+    Operation,
+    delete_run,
+    ended_before,
+    first,
+    get,
+    leased_runs,
+    new_records,
+    oldest_pending,
+    payloads_of,
+    pending_with_key_of,
+    put,
+)
+from durably_wasm.stores.rows import (
+    Record,
+    record_from_run,
+    record_from_step,
+    run_from_record,
+    step_from_record,
+)
+
+T = TypeVar("T")
+Found: TypeAlias = list[Any]  # for each read, a record or None, or a list of records
+Transaction: TypeAlias = Generator[list[Operation], Found, tuple[list[Operation], T]]
+
+
+def fenced(transaction: Transaction[T], epoch: int) -> Transaction[T]:
+    """Read the store's epoch along with a transaction's first reads, and refuse when it is not the caller's."""
+    [meta, *found] = yield [get("meta", "epoch"), *next(transaction)]
+    if meta is None or meta["value"] != epoch:
+        raise StoreError(f"Epoch {epoch} is over: another engine holds the database's lock since")
+    while True:
+        try:
+            reads = transaction.send(found)
+        except StopIteration as end:
+            writes, result = end.value
+            return writes, result
+        found = yield reads
+
+
+def advance_epoch() -> Transaction[int]:
+    """Count the epoch up."""
+    [meta] = yield [get("meta", "epoch")]
+    epoch = 1 if meta is None else meta["value"] + 1
+    return [put("meta", {"key": "epoch", "value": epoch})], epoch
+
+
+def write(writes: list[Operation]) -> Transaction[None]:
+    """Write without a look."""
+    yield []
+    return writes, None
+
+
+def change(run_id: str, transition: Callable[[Run | None], Run | None], also: Sequence[Operation]) -> Transaction[bool]:
+    """Apply a transition to a run and, unless it is refused, write what goes with it."""
+    [record] = yield [get("runs", run_id)]
+    run = transition(_row(record))
+    return ([], False) if run is None else ([put("runs", record_from_run(run)), *also], True)
+
+
+def enqueue(new_runs: Sequence[NewRun], ids: Sequence[str], now: str) -> Transaction[list[EnqueueResult]]:
+    """Enqueue runs one after another, so that a later one meets the keys of an earlier one."""
+    keys = [key for new in new_runs for key in _keys_of(new)]
+    found = yield [first(index, key) for index, key in keys]
+    known = {(index, *key): _known(runs[0]) for (index, key), runs in zip(keys, found, strict=True) if runs}
+    results = []
+    for new, run_id in zip(new_runs, ids, strict=True):
+        earlier = {index: known.get((index, *key)) for index, key in _keys_of(new)}
+        result = transitions.enqueue(
+            new, run_id, now, same_key=earlier.get("byIdempotencyKey"), pending=earlier.get("byKey")
+        )
+        results.append(result)
+        if result.disposition == "created":
+            known |= {(index, *key): result.run for index, key in _keys_of(new)}
+    created = {result.run.id: result.run for result in results if result.disposition == "created"}
+    payloads = yield [payloads_of(result.run.id) for result in results if result.run.id not in created]
+    texts = iter(payloads)
+    return [write for run in created.values() for write in new_records(run)], [
+        replace(
+            result,
+            run=_own(result.run) if result.run.id in created else _with_payloads(result.run, next(texts)),
+        )
+        for result in results
+    ]
+
+
+def claim(
+    worker_id: str,
+    now: str,
+    expires_at: str,
+    *,
+    jobs: Collection[str] | None,
+    exclude: Collection[str],
+    epoch: int | None,
+) -> Transaction[Run | None]:
+    """Read the leased runs and the oldest pending ones of each job, and further ones where all those are blocked.
+
+    So the cost grows neither with the backlog of other jobs nor with the history.
+    """
+    queues: dict[str | None, list[Run]] = {job: [] for job in ([None] if jobs is None else jobs)}
+    [records, *chunks] = yield [leased_runs(), *(oldest_pending(job) for job in queues)]
+    leased = [_known(record) for record in records]
+    held = transitions.held_keys(leased)
+    unread = list(queues)
+    while True:
+        for job, chunk in zip(unread, chunks, strict=True):
+            queues[job] = [_known(record) for record in chunk]
+        unread = [
+            job
+            for job, runs in queues.items()
+            if len(runs) == CHUNK and not any(transitions.is_free(run, held, exclude) for run in runs)
+        ]
+        if not unread:
+            break
+        chunks = yield [oldest_pending(job, after=queues[job][-1]) for job in unread]
+    pending = sorted((run for runs in queues.values() for run in runs), key=transitions.age)
+    run = transitions.next_claim(leased, pending, now, jobs=jobs, exclude=exclude, epoch=epoch)
+    if run is None:
+        return [], None
+    [payloads] = yield [payloads_of(run.id)]
+    claimed = transitions.claim(run, worker_id, now, expires_at)
+    return [put("runs", record_from_run(claimed))], _with_payloads(claimed, payloads)
+
+
+def release(run_id: str, generation: int, now: str) -> Transaction[bool]:
+    """Give a run back."""
+    [record] = yield [get("runs", run_id)]
+    run = _row(record)
+    pending = [] if run is None else (yield [pending_with_key_of(run)])[0]
+    released = transitions.release(run, generation, now, key_is_pending=bool(pending))
+    return ([], False) if released is None else ([put("runs", record_from_run(released))], True)
+
+
+def release_expired(now: str) -> Transaction[int]:
+    """Put the runs whose lease has expired back to pending."""
+    [records] = yield [leased_runs()]
+    leased = [_known(record) for record in records]
+    found = yield [pending_with_key_of(run) for run in leased]
+    released = [
+        expired
+        for run, pending in zip(leased, found, strict=True)
+        if (expired := transitions.expire(run, now, key_is_pending=bool(pending)))
+    ]
+    return [put("runs", record_from_run(run)) for run in released], len(released)
+
+
+def persist_step(
+    run_id: str, generation: int, step: NewStep, step_id: str, now: str, expires_at: str
+) -> Transaction[Step | None]:
+    """Checkpoint a step: the run's row and the step's are read, and the same two written."""
+    run, stored = yield [get("runs", run_id), get("steps", [run_id, step.name])]
+    outcome = transitions.persist_step(
+        _row(run), stored and step_from_record(stored), generation, step, step_id, now, expires_at
+    )
+    if outcome is None:
+        return [], None
+    changed, persisted = outcome
+    record = record_from_step(persisted)
+    return [put("runs", record_from_run(changed)), put("steps", record)], step_from_record(record)
+
+
+def purge(older_than: str, limit: int) -> Transaction[int]:
+    """Delete ended runs, oldest first."""
+    [ended] = yield [ended_before(older_than, limit)]
+    return [write for record in ended for write in delete_run(record["id"])], len(ended)
+
+
+def _keys_of(new: NewRun) -> list[tuple[str, list[str]]]:
+    """Return the indexes and keys by which an earlier run may stand in the way."""
+    keys = []
+    if new.idempotency_key is not None:
+        keys.append(("byIdempotencyKey", [new.job_name, new.idempotency_key]))
+    if new.concurrency_key is not None:
+        keys.append(("byKey", ["pending", new.job_name, new.concurrency_key]))
+    return keys
+
+
+def _row(record: Record | None) -> Run | None:
+    return None if record is None else _known(record)
+
+
+def _known(record: Record) -> Run:
+    """Read a run without its payloads."""
+    return run_from_record(record, None, None)
+
+
+def run_with_payloads(record: Record) -> Run:
+    """Read a run as the named queries give it, with its payloads' text."""
+    return run_from_record(record, record["input"], record["output"])
+
+
+def _with_payloads(run: Run, payloads: Sequence[Record]) -> Run:
+    texts = {payload["kind"]: decode(payload["text"]) for payload in payloads}
+    return replace(run, input=texts["input"], output=texts.get("output"))
+
+
+def _own(run: Run) -> Run:
+    return replace(run, input=decode(encode(run.input)))

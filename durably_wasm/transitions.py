@@ -1,0 +1,227 @@
+"""What may happen to a run, as pure functions.
+
+Rule 1: every change of a run's status or lease is decided here, and nowhere else (`stores/sql` says the same in SQL).
+Rule 2: this file does no I/O. It takes rows and the time, and returns rows.
+Rule 3: what a lease-holder writes is refused unless the run is leased under the generation it was claimed with.
+
+A function returns None when the change is not allowed, so the caller writes nothing.
+The statuses: pending → leased → completed | failed | cancelled.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+from durably_wasm.errors import ConflictError
+from durably_wasm.models import TERMINAL, EnqueueResult, NewRun, NewStep, Progress, Run, RunError, Step
+from durably_wasm.payloads import JsonValue
+
+_LOCK_OWNER = re.compile(r"^lock-(\d+)-")
+
+
+def enqueue(new: NewRun, run_id: str, now: str, *, same_key: Run | None, pending: Run | None) -> EnqueueResult:
+    """Decide what a trigger leads to.
+
+    `same_key` is the run of this job with the same idempotency key, whatever its status; `pending` the pending run of
+    this job with the same concurrency key.
+
+    Raises:
+        ConflictError: A pending run holds the concurrency key, and the trigger does not coalesce.
+    """
+    if same_key is not None:
+        return EnqueueResult(run=same_key, disposition="idempotent")
+    if pending is None:
+        return EnqueueResult(run=_pending(new, run_id, now), disposition="created")
+    if new.coalesce == "skip":
+        return EnqueueResult(run=pending, disposition="coalesced")
+    raise ConflictError(
+        f"Run {pending.id} of job {new.job_name!r} is already pending with concurrency key {new.concurrency_key!r}"
+    )
+
+
+def next_claim(
+    leased: Sequence[Run],
+    pending: Iterable[Run],
+    now: str,
+    *,
+    jobs: Collection[str] | None,
+    exclude: Collection[str],
+    epoch: int | None,
+) -> Run | None:
+    """Choose the run to claim: the oldest that is due and whose concurrency key no other leased run holds.
+
+    `leased` are all leased runs, of any job: an expired lease may be taken over, but it does not free its key.
+    `pending` are the pending runs of `jobs` (None: of all), oldest first; it is read as far as needed.
+    """
+    held = held_keys(leased)
+    over = [
+        run
+        for run in leased
+        if (jobs is None or run.job_name in jobs) and run.id not in exclude and is_over(run, now, epoch)
+    ]
+    free = next((run for run in pending if is_free(run, held, exclude)), None)
+    return min([*over, free] if free else over, key=age, default=None)
+
+
+def held_keys(leased: Iterable[Run]) -> set[str]:
+    """Return the concurrency keys that leased runs hold."""
+    return {run.concurrency_key for run in leased if run.concurrency_key is not None}
+
+
+def is_free(pending: Run, held: Collection[str], exclude: Collection[str]) -> bool:
+    """Say whether a pending run may be claimed: nobody holds its key, and this worker is not executing it."""
+    return pending.concurrency_key not in held and pending.id not in exclude
+
+
+def age(run: Run) -> tuple[str, str]:
+    """Return the key that sorts runs from the oldest to the newest."""
+    return run.created_at, run.id
+
+
+def is_over(run: Run, now: str, epoch: int | None) -> bool:
+    """Say whether a leased run may be taken over: its lease expired, or its owner is known to be dead."""
+    return (run.lease_expires_at or "") <= now or is_void(run.lease_owner, epoch)
+
+
+def is_void(owner: str | None, epoch: int | None) -> bool:
+    """Say whether a lease's owner is dead: an engine that held the database's lock in an earlier epoch.
+
+    The lock has one holder at a time, so whoever holds it now, in `epoch`, knows that all before it have ended.
+    Engines outside the lock (`epoch` None, or another form of owner) are known by expiry only.
+    """
+    match = _LOCK_OWNER.match(owner or "")
+    return match is not None and epoch is not None and int(match[1]) < epoch
+
+
+def claim(run: Run, worker_id: str, now: str, expires_at: str) -> Run:
+    """Lease the run to a worker under a new generation, the fencing token of all its writes."""
+    return replace(
+        run,
+        status="leased",
+        lease_owner=worker_id,
+        lease_expires_at=expires_at,
+        lease_generation=run.lease_generation + 1,
+        started_at=run.started_at or now,
+        updated_at=now,
+    )
+
+
+def renew(run: Run | None, generation: int, now: str, expires_at: str) -> Run | None:
+    """Extend the lease, also one that has expired, as long as nobody claimed the run since."""
+    if run is None or not _holds(run, generation):
+        return None
+    return replace(run, lease_expires_at=expires_at, updated_at=now)
+
+
+def release(run: Run | None, generation: int, now: str, *, key_is_pending: bool) -> Run | None:
+    """Give the run back for anyone to claim: pending again or, if its key is pending too, with its lease over."""
+    if run is None or not _holds(run, generation):
+        return None
+    return replace(run, lease_expires_at=now, updated_at=now) if key_is_pending else _unleased(run, now)
+
+
+def expire(run: Run, now: str, *, key_is_pending: bool) -> Run | None:
+    """Put a run whose lease has expired back to pending, unless a pending run already has its (job, key).
+
+    That one stays leased and claimable: an interrupted run runs before the one that was triggered after it.
+    """
+    if run.status != "leased" or (run.lease_expires_at or "") > now or key_is_pending:
+        return None
+    return _unleased(run, now)
+
+
+def persist_step(
+    run: Run | None,
+    stored: Step | None,
+    generation: int,
+    new: NewStep,
+    step_id: str,
+    now: str,
+    expires_at: str,
+) -> tuple[Run, Step] | None:
+    """Checkpoint a step and extend the lease. A completed step never changes: its repetition returns it as it is."""
+    if run is None or not _holds(run, generation):
+        return None
+    if stored is not None and stored.status == "completed":
+        return run, stored
+    step = Step(
+        id=stored.id if stored else step_id,
+        run_id=run.id,
+        name=new.name,
+        index=new.index,
+        status=new.status,
+        output=new.output,
+        error=new.error,
+        started_at=new.started_at,
+        completed_at=now,
+    )
+    changed = replace(
+        run,
+        current_step_index=max(run.current_step_index, new.index + 1),
+        completed_step_count=run.completed_step_count + (new.status == "completed"),
+        lease_expires_at=expires_at,
+        updated_at=now,
+    )
+    return changed, step
+
+
+def update_progress(run: Run | None, generation: int, progress: Progress | None, now: str) -> Run | None:
+    """Store how far the run says it is."""
+    if run is None or not _holds(run, generation):
+        return None
+    return replace(run, progress=progress, updated_at=now)
+
+
+def complete(run: Run | None, generation: int, output: JsonValue, now: str) -> Run | None:
+    """End the run with its output. An expired lease does not matter as long as nobody claimed the run."""
+    if run is None or not _holds(run, generation):
+        return None
+    return replace(_ended(run, now), status="completed", output=output)
+
+
+def fail(run: Run | None, generation: int, error: RunError, now: str) -> Run | None:
+    """End the run with an error."""
+    if run is None or not _holds(run, generation):
+        return None
+    return replace(
+        _ended(run, now),
+        status="failed",
+        error=error.message,
+        error_type=error.type,
+        error_traceback=error.traceback,
+    )
+
+
+def cancel(run: Run | None, now: str) -> Run | None:
+    """End a pending or leased run, whoever holds it: the holder's next write is refused."""
+    if run is None or run.status in TERMINAL:
+        return None
+    return replace(_ended(run, now), status="cancelled")
+
+
+def _holds(run: Run, generation: int) -> bool:
+    return run.status == "leased" and run.lease_generation == generation
+
+
+def _pending(new: NewRun, run_id: str, now: str) -> Run:
+    return Run(
+        id=run_id,
+        job_name=new.job_name,
+        input=new.input,
+        status="pending",
+        idempotency_key=new.idempotency_key,
+        concurrency_key=new.concurrency_key,
+        labels=dict(new.labels),
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _unleased(run: Run, now: str) -> Run:
+    return replace(run, status="pending", lease_owner=None, lease_expires_at=None, updated_at=now)
+
+
+def _ended(run: Run, now: str) -> Run:
+    return replace(run, lease_owner=None, lease_expires_at=None, completed_at=now, updated_at=now)

@@ -1,0 +1,99 @@
+"""From a trigger to a stored run: what is checked before anything is stored, and what is told afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pydantic
+
+from durably_wasm.environment import Environment
+from durably_wasm.errors import ValidationError
+from durably_wasm.events import RunCoalesced, RunTrigger
+from durably_wasm.job import Schema, explain
+from durably_wasm.models import Coalesce, EnqueueResult, NewRun
+from durably_wasm.payloads import JsonValue
+
+_LABEL_KEY = re.compile(r"^[a-zA-Z0-9\-_./]+$")
+
+
+class Triggering:
+    """Stores runs on behalf of the job handles, and wakes the worker for them."""
+
+    def __init__(self, environment: Environment, labels: Schema[Any], wake: Callable[[], None]) -> None:
+        self._environment = environment
+        self._labels = labels
+        self._wake = wake
+
+    def new_run(
+        self,
+        job_name: str,
+        input: JsonValue,
+        *,
+        idempotency_key: str | None = None,
+        concurrency_key: str | None = None,
+        coalesce: Coalesce | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> NewRun:
+        """Check what comes with a validated input.
+
+        Raises:
+            ValidationError: A key, a label or `coalesce` is wrong; the message names it.
+        """
+        _check_key("idempotency_key", idempotency_key)
+        _check_key("concurrency_key", concurrency_key)
+        if coalesce not in (None, "skip"):
+            raise ValidationError(f'coalesce must be "skip" or None, not {coalesce!r}')
+        if coalesce is not None and concurrency_key is None:
+            raise ValidationError("coalesce needs a concurrency_key: it joins the pending run that has the same one")
+        return NewRun(job_name, input, idempotency_key, concurrency_key, coalesce, self._checked_labels(labels))
+
+    async def enqueue(self, new: NewRun) -> EnqueueResult:
+        """Store a run, tell of it and wake the worker."""
+        [result] = await self.enqueue_many([new])
+        return result
+
+    async def enqueue_many(self, new_runs: Sequence[NewRun]) -> list[EnqueueResult]:
+        """Store several runs in one transaction, tell of them and wake the worker."""
+        environment = self._environment
+        results = await environment.store.enqueue_many(new_runs, environment.now())
+        for new, result in zip(new_runs, results, strict=True):
+            self._tell(new, result)
+        self._wake()
+        return results
+
+    def _tell(self, new: NewRun, result: EnqueueResult) -> None:
+        run = result.run
+        if result.disposition == "created":
+            self._environment.emitter.emit(
+                RunTrigger(run_id=run.id, job_name=run.job_name, labels=dict(run.labels), input=run.input)
+            )
+        elif result.disposition == "coalesced":
+            self._environment.emitter.emit(
+                RunCoalesced(
+                    run_id=run.id,
+                    job_name=run.job_name,
+                    labels=dict(run.labels),
+                    skipped_input=new.input,
+                    skipped_labels=dict(new.labels),
+                )
+            )
+
+    def _checked_labels(self, labels: Mapping[str, str] | None) -> dict[str, str]:
+        checked = dict(labels or {})
+        for key, value in checked.items():
+            if not isinstance(key, str) or not _LABEL_KEY.match(key):
+                raise ValidationError(f"Label key {key!r} may only have letters, digits and - _ . /")
+            if not isinstance(value, str):
+                raise ValidationError(f"Label {key!r} must have text as its value, not {value!r}")
+        try:
+            self._labels.validate(checked)
+        except pydantic.ValidationError as error:
+            raise ValidationError(f"Invalid labels: {explain(error)}") from error
+        return checked
+
+
+def _check_key(name: str, key: object) -> None:
+    if key is not None and (not isinstance(key, str) or not key):
+        raise ValidationError(f"{name} must be text and not empty, or None, not {key!r}")

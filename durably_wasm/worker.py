@@ -1,0 +1,82 @@
+"""The loop around `process_one`: wake, poll, slots, stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from durably_wasm.cancellation import cancel_and_wait
+from durably_wasm.clock import Clock
+
+ProcessOne = Callable[[], Awaitable[bool]]
+
+_FIRST_PAUSE_MS = 100
+_LONGEST_PAUSE_MS = 10_000
+
+
+class Worker:
+    """Keeps a number of slots busy with `process_one`, which says whether there was anything to do.
+
+    An idle slot tries again when woken, or after the polling interval. A claim that fails is retried with a growing
+    pause, and `report` hears of it once an outage.
+    """
+
+    def __init__(
+        self,
+        process_one: ProcessOne,
+        *,
+        clock: Clock,
+        polling_interval_ms: int,
+        slots: int,
+        report: Callable[[Exception], None],
+    ) -> None:
+        self._process_one = process_one
+        self._clock = clock
+        self._polling_interval_ms = polling_interval_ms
+        self._slots = slots
+        self._report = report
+        self._running: list[asyncio.Task[None]] = []
+        self._news = asyncio.Event()
+        self._stopping = False
+
+    def start(self) -> None:
+        """Begin to work; harmless when it has begun."""
+        if not self._running:
+            self._stopping = False
+            self._running = [asyncio.create_task(self._work()) for _ in range(self._slots)]
+
+    def wake(self) -> None:
+        """Let the idle slots look for work now."""
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    async def stop(self) -> None:
+        """Take on nothing new, and return when what is in flight has ended."""
+        self._stopping = True
+        self.wake()
+        if self._running:
+            await asyncio.wait(self._running)
+        self._running = []
+
+    async def _work(self) -> None:
+        pause = _FIRST_PAUSE_MS
+        while not self._stopping:
+            news = self._news  # taken before the claim: what arrives during it must not be missed
+            try:
+                worked = await self._process_one()
+            except Exception as error:  # whatever it is, the worker must not end in silence
+                if pause == _FIRST_PAUSE_MS:
+                    self._report(error)
+                await self._wait(news, pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_MS)
+                continue
+            pause = _FIRST_PAUSE_MS
+            if not worked:
+                await self._wait(news, self._polling_interval_ms)
+
+    async def _wait(self, news: asyncio.Event, ms: int) -> None:
+        waits = [asyncio.create_task(news.wait()), asyncio.create_task(self._clock.sleep(ms))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancel_and_wait(*waits)

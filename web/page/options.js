@@ -1,0 +1,51 @@
+/**
+ * The options of `createDurably`: their defaults, and what is wrong with bad ones.
+ */
+import { toError } from '../shared/rpc.js';
+
+/** @import { OpenParams } from '../shared/protocol.js' */
+
+/**
+ * @typedef {object} DurablyOptions
+ * @property {string} database  name of the store, of the lock and of the channel
+ * @property {string | string[]} jobs  Python modules, as URLs relative to the page
+ * @property {string[]} [packages]  packages beyond the engine's own
+ * @property {'indexeddb'} [store]
+ * @property {number} [pollingIntervalMs]
+ * @property {number} [leaseMs]
+ * @property {number} [leaseRenewIntervalMs]
+ * @property {number} [maxConcurrentRuns]
+ * @property {boolean} [preserveSteps]
+ * @property {string} [retainRuns]
+ */
+
+const ENGINE_OPTIONS = [
+  'pollingIntervalMs',
+  'leaseMs',
+  'leaseRenewIntervalMs',
+  'maxConcurrentRuns',
+  'preserveSteps',
+  'retainRuns',
+];
+
+/**
+ * Return the options as the engine's worker takes them; the engine checks its own (`durably_wasm/options.py`).
+ * @param {DurablyOptions} options
+ * @returns {OpenParams}
+ */
+export function checkOptions({ database, jobs, packages = [], store = 'indexeddb', ...options }) {
+  if (typeof database !== 'string' || database === '') throw invalid('database must be text and not empty');
+  const modules = [jobs].flat();
+  if (modules.length === 0 || modules.some((url) => typeof url !== 'string' || url === '')) {
+    throw invalid('jobs must be the URL of a Python module, or a list of them');
+  }
+  if (store !== 'indexeddb') throw invalid(`store must be "indexeddb", not ${JSON.stringify(store)}`);
+  const unknown = Object.keys(options).filter((name) => !ENGINE_OPTIONS.includes(name));
+  if (unknown.length > 0) throw invalid(`there is no option ${unknown.join(', ')}; there are: ${ENGINE_OPTIONS.join(', ')}`);
+  return { database, jobs: modules.map((url) => new URL(url, document.baseURI).href), packages, store, options };
+}
+
+/** @param {string} reason */
+function invalid(reason) {
+  return toError({ name: 'ValidationError', message: `createDurably: ${reason}` });
+}

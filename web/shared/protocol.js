@@ -1,0 +1,80 @@
+/**
+ * Every message between a client and an engine. JSON values only, told apart by `type`. Knows no transport.
+ *
+ * A client sends `hello`, then calls, the first of them `open`. The engine answers each call with one reply, and sends
+ * events and states by itself.
+ */
+
+/** @import { EventType } from './events.js' */
+
+export const PROTOCOL_VERSION = 1;
+
+/**
+ * The calls that `durably_wasm/browser/host.py` answers, with their parameters; a test keeps the two equal.
+ * @typedef {object} Methods
+ * @property {{}} init
+ * @property {{}} stop
+ * @property {{ job: string, input: unknown, options: TriggerOptions }} trigger
+ * @property {{ id: string }} getRun
+ * @property {{ filter: RunFilter }} getRuns
+ * @property {{ id: string }} getSteps
+ * @property {{ id: string }} getLogs
+ * @property {{ id: string }} cancel
+ */
+export const METHODS = /** @type {const} */ ([
+  'init',
+  'stop',
+  'trigger',
+  'getRun',
+  'getRuns',
+  'getSteps',
+  'getLogs',
+  'cancel',
+]);
+
+/**
+ * @typedef {object} TriggerOptions
+ * @property {string | null} [idempotencyKey]
+ * @property {string | null} [concurrencyKey]
+ * @property {'skip' | null} [coalesce]
+ * @property {Record<string, string> | null} [labels]
+ *
+ * @typedef {object} RunFilter
+ * @property {string | string[] | null} [status]
+ * @property {string | string[] | null} [jobName]
+ * @property {Record<string, string> | null} [labels]
+ * @property {number | null} [limit]
+ * @property {number} [offset]
+ *
+ * @typedef {object} OpenParams
+ * @property {string} database
+ * @property {string[]} jobs  absolute URLs of Python modules
+ * @property {string[]} packages  names of packages beyond the engine's own
+ * @property {'indexeddb'} store
+ * @property {Record<string, unknown>} options  the engine's, in camelCase
+ */
+
+/**
+ * @typedef {'starting' | 'leader' | 'follower' | 'stopped' | 'failed'} EngineState
+ * @typedef {'runtime' | 'packages' | 'store' | 'jobs' | 'ready'} Stage
+ * @typedef {{ name: string, message: string, [detail: string]: unknown }} ErrorMessage
+ * @typedef {{ kind: 'indexeddb' | 'sqlite', persistence: 'persistent' | 'best-effort' | null }} StoreInfo
+ *
+ * @typedef {{ type: 'hello', protocol: number, schema: number, app: string | null }} Hello
+ * @typedef {{ type: 'call', id: string, method: string, params: object }} Call
+ * @typedef {{ type: 'reply', id: string, result: unknown, error?: undefined }
+ *   | { type: 'reply', id: string, error: ErrorMessage, result?: undefined }} Reply
+ * @typedef {{ type: EventType, timestamp: string, sequence: number, [field: string]: any }} DurablyEvent
+ * @typedef {{ type: 'event', epoch: number | null, event: DurablyEvent }} EventMessage
+ * @typedef {object} State
+ * @property {'state'} type
+ * @property {EngineState} state
+ * @property {Stage | null} stage
+ * @property {number | null} epoch
+ * @property {StoreInfo} store
+ * @property {{ name: string, message: string } | null} notice
+ * @property {ErrorMessage} [error]
+ *
+ * @typedef {Hello | Call} ToEngine
+ * @typedef {Reply | EventMessage | State} ToClient
+ */

@@ -1,0 +1,70 @@
+/**
+ * Calls and replies by id, over any endpoint with `postMessage`. Knows neither methods nor engines.
+ */
+
+/** @import { ErrorMessage, Reply } from './protocol.js' */
+
+/** The calls that wait for their reply. */
+export class Calls {
+  /** @type {Map<string, { resolve(result: unknown): void, reject(error: Error): void }>} */
+  #waiting = new Map();
+  #post;
+
+  /** @param {(message: import('./protocol.js').Call) => void} post */
+  constructor(post) {
+    this.#post = post;
+  }
+
+  /**
+   * Send a call and return what its reply brings.
+   * @param {string} method
+   * @param {object} params
+   * @returns {Promise<unknown>}
+   */
+  call(method, params) {
+    const id = crypto.randomUUID();
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      try {
+        this.#post({ type: 'call', id, method, params });
+      } catch (error) {
+        this.#waiting.delete(id);
+        reject(error);
+      }
+    });
+  }
+
+  /** @param {Reply} reply */
+  settle(reply) {
+    const waiting = this.#waiting.get(reply.id);
+    this.#waiting.delete(reply.id);
+    if (reply.error) waiting?.reject(toError(reply.error));
+    else waiting?.resolve(reply.result);
+  }
+
+  /**
+   * Reject all that wait: nobody is left to answer.
+   * @param {ErrorMessage} reason
+   */
+  rejectAll(reason) {
+    const waiting = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const { reject } of waiting) reject(toError(reason));
+  }
+}
+
+/**
+ * An error as it crosses: its name, its message and, where there are any, its other fields.
+ * @param {unknown} error
+ * @returns {ErrorMessage}
+ */
+export function toErrorMessage(error) {
+  return error instanceof Error ? { name: error.name, message: error.message } : { name: 'Error', message: String(error) };
+}
+
+/** @param {ErrorMessage} message */
+export function toError({ name, message, ...details }) {
+  const error = Object.assign(new Error(message), details);
+  error.name = name;
+  return error;
+}

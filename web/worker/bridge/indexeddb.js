@@ -1,0 +1,158 @@
+/**
+ * The IndexedDB bridge: one transaction a call, with the decision between its reads and its writes made in Python.
+ *
+ * Knows object stores, indexes, records and keys, not what a record means. What crosses to and from Python is JSON
+ * text and a function.
+ */
+import { openDatabase, reasonOf, storeError } from '../../shared/database.js';
+import { READS } from '../../shared/reads.js';
+
+/**
+ * @typedef {{ op: 'get', store: string, key: IDBValidKey }} Get
+ * @typedef {{ op: 'range', store: string, index: string | null, lower: IDBValidKey | null, upper: IDBValidKey | null, limit: number | null }} Range
+ * @typedef {{ op: 'put', store: string, record: unknown }} Put
+ * @typedef {{ op: 'delete', store: string, lower: IDBValidKey, upper: IDBValidKey }} Delete
+ * @typedef {Get | Range} Read
+ * @typedef {Put | Delete} Write
+ * @typedef {{ reads: Read[], writes?: undefined } | { writes: Write[], reads?: undefined }} Decision
+ */
+
+const CONTENTS = ['meta', 'runs', 'payloads', 'steps', 'logs'];
+
+/** An open database, as `durably_wasm/browser/bridge.py` drives it. */
+export class IndexedDb {
+  /** @type {IDBDatabase} */
+  #database;
+  /** @type {string} */
+  #name;
+
+  /**
+   * @param {string} name
+   * @param {IDBDatabase} database
+   */
+  constructor(name, database) {
+    this.#name = name;
+    this.#database = database;
+    database.onversionchange = () => database.close(); // a newer version of the app wants to upgrade it
+  }
+
+  /** @param {string} name */
+  static async open(name) {
+    return new IndexedDb(name, await openDatabase(name));
+  }
+
+  close() {
+    this.#database.close();
+  }
+
+  /**
+   * Read, let Python decide what follows, and so on until it writes; resolve when the writes are committed.
+   *
+   * `decide` is synchronous: between two requests of a transaction nothing may be awaited, or it commits.
+   * @param {string} reads JSON of `Read[]`
+   * @param {(found: string) => string} decide takes JSON of what was found, returns JSON of a `Decision`
+   * @returns {Promise<void>}
+   */
+  transact(reads, decide) {
+    return new Promise((resolve, reject) => {
+      const transaction = this.#begin();
+      transaction.oncomplete = () => resolve();
+      transaction.onabort = () => reject(storeError(this.#name, reasonOf(transaction.error)));
+
+      /** @param {unknown[]} found */
+      const next = (found) => {
+        try {
+          /** @type {Decision} */
+          const decision = JSON.parse(decide(JSON.stringify(found)));
+          if (decision.reads) return readAll(transaction, decision.reads, next);
+          decision.writes?.forEach((write) => perform(transaction, write));
+          transaction.commit();
+        } catch (error) {
+          reject(error);
+          transaction.abort();
+        }
+      };
+      readAll(transaction, JSON.parse(reads), next);
+    });
+  }
+
+  /**
+   * Run a named read of `shared/reads.js`.
+   * @param {string} name
+   * @param {string} params JSON
+   * @returns {Promise<string>} JSON of the records
+   */
+  async query(name, params) {
+    try {
+      return JSON.stringify(await READS[name]?.(this.#database, JSON.parse(params)));
+    } catch (error) {
+      throw storeError(this.#name, reasonOf(/** @type {DOMException} */ (error)));
+    }
+  }
+
+  #begin() {
+    try {
+      return this.#database.transaction(CONTENTS, 'readwrite', { durability: 'relaxed' });
+    } catch (error) {
+      throw storeError(this.#name, reasonOf(/** @type {DOMException} */ (error)));
+    }
+  }
+}
+
+/**
+ * @param {IDBTransaction} transaction
+ * @param {Read[]} reads
+ * @param {(found: unknown[]) => void} done called inside the last request's callback
+ */
+function readAll(transaction, reads, done) {
+  /** @type {unknown[]} */
+  const found = new Array(reads.length);
+  let missing = reads.length;
+  if (missing === 0) return done(found);
+  reads.forEach((read, position) => {
+    const request = requestOf(transaction, read);
+    request.onsuccess = () => {
+      found[position] = request.result ?? null;
+      if (--missing === 0) done(found);
+    };
+  });
+}
+
+/**
+ * @param {IDBTransaction} transaction
+ * @param {Read} read
+ * @returns {IDBRequest}
+ */
+function requestOf(transaction, read) {
+  const store = transaction.objectStore(read.store);
+  switch (read.op) {
+    case 'get':
+      return store.get(read.key);
+    case 'range':
+      return (read.index === null ? store : store.index(read.index)).getAll(rangeOf(read), read.limit ?? undefined);
+    default:
+      return /** @satisfies {never} */ (read);
+  }
+}
+
+/**
+ * @param {IDBTransaction} transaction
+ * @param {Write} write
+ */
+function perform(transaction, write) {
+  const store = transaction.objectStore(write.store);
+  switch (write.op) {
+    case 'put':
+      return store.put(write.record);
+    case 'delete':
+      return store.delete(IDBKeyRange.bound(write.lower, write.upper));
+    default:
+      return /** @satisfies {never} */ (write);
+  }
+}
+
+/** @param {Range} range */
+function rangeOf({ lower, upper }) {
+  if (lower === null) return upper === null ? null : IDBKeyRange.upperBound(upper, true);
+  return upper === null ? IDBKeyRange.lowerBound(lower) : IDBKeyRange.bound(lower, upper);
+}
