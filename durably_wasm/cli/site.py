@@ -1,0 +1,173 @@
+"""A site's layout, and the manifest that the boot follows.
+
+SOURCE's files lie in DIST as they are, and everything of ours in one folder beside them:
+
+    durably/page/       what a page imports, with shared/ and worker/ beside it
+    durably/pyodide/    the runtime
+    durably/wheels/     the engine, what it needs, and the packages asked for
+    durably/sql/        the statements that Python and JavaScript both load
+    durably/manifest.json
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypedDict
+
+import click
+
+from durably_wasm.cli.downloads import Report
+from durably_wasm.cli.engine import PACKAGE, installed_metadata, installed_version, pack_engine
+from durably_wasm.cli.runtime import copy_runtime, find_runtime, runtime_version
+from durably_wasm.cli.wheels import ALWAYS, ENGINE_NEEDS, find_wheels, required_name, with_needs
+
+OURS = "durably"  # the folder that a site keeps for us
+
+_WEB_FOLDERS = ("page", "shared", "worker", "offline")
+
+_hidden = shutil.ignore_patterns(".*", "__pycache__")
+_ignored = shutil.ignore_patterns(".*", "__pycache__", "*.py", "tsconfig.json")
+
+
+class Manifest(TypedDict):
+    """What the boot reads first; paths are relative to the manifest.
+
+    `engine` lists the wheels to unpack, in order; `packages` those that a name adds to them; `files` the hash
+    of each file of the runtime and of each wheel, in the form of Subresource Integrity.
+    """
+
+    version: str
+    pyodide: str
+    engine: list[str]
+    packages: dict[str, list[str]]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """Where everything of ours lies before it is put together."""
+
+    package: Path
+    version: str
+    metadata: str
+    web: Path
+    runtime: Path
+    wheels: Mapping[str, Path]
+    packages: tuple[str, ...] = ()
+
+    @classmethod
+    def find(cls, downloads: Path, packages: tuple[str, ...], report: Report) -> Self:
+        """Return the parts of this installation; what is not in `downloads` yet is downloaded."""
+        in_wheel, in_checkout = PACKAGE / "web", PACKAGE.parent / "web"
+        web = in_wheel if in_wheel.is_dir() else in_checkout
+        return cls(
+            package=PACKAGE,
+            version=installed_version(),
+            metadata=installed_metadata(),
+            web=web,
+            runtime=find_runtime(downloads, web, report),
+            wheels=find_wheels(downloads, packages, report),
+            packages=tuple(required_name(package) for package in packages),
+        )
+
+
+def build_site(source: Path, dist: Path, find_parts: Callable[[], Parts], report: Report) -> None:
+    """Build a site beside `dist` and put it in its place, so that a failed build leaves the old site.
+
+    Raises `ClickException` when a folder is not what it should be, before anything is downloaded.
+    """
+    given, source, dist = dist, source.resolve(), dist.resolve()
+    _check_source(source)
+    _check_dist(source, dist)
+    try:
+        parts = find_parts()
+        dist.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=dist.parent, prefix=f".{dist.name}-") as made:
+            site = Path(made, "new")
+            shutil.copytree(source, site, ignore=_hidden)
+            manifest = _add_ours(site / OURS, parts)
+            _swap(site, dist, Path(made, "old"))
+    except OSError as error:
+        raise click.ClickException(f"Cannot build {given}: {error}") from error
+    names = ", ".join(manifest["packages"])
+    report(f"Built {given}: engine {manifest['version']}, Pyodide {manifest['pyodide']}, packages {names}")
+
+
+def was_built(dist: Path) -> bool:
+    """Is this folder a site of ours?"""
+    return (dist / OURS / "manifest.json").is_file()
+
+
+def integrity(content: bytes) -> str:
+    """Return the hash in the form that `fetch` checks by itself."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+def _check_source(source: Path) -> None:
+    if not source.is_dir():
+        raise click.ClickException(f"{source} is not a folder")
+    if (source / OURS).exists():
+        raise click.ClickException(f"{source / OURS} is in the way: that name is kept for the engine's files")
+
+
+def _check_dist(source: Path, dist: Path) -> None:
+    if dist == source or dist in source.parents or source in dist.parents:
+        raise click.ClickException(f"{dist} and {source} must not lie in each other")
+    if dist.exists() and not dist.is_dir():
+        raise click.ClickException(f"{dist} is a file, not a folder")
+    if dist.is_dir() and any(dist.iterdir()) and not was_built(dist):
+        raise click.ClickException(f"{dist} holds other files than a built site; empty it or choose another")
+
+
+def _add_ours(ours: Path, parts: Parts) -> Manifest:
+    for folder in filter(lambda name: (parts.web / name).is_dir(), _WEB_FOLDERS):
+        shutil.copytree(parts.web / folder, ours / folder, ignore=_ignored)
+    sql = parts.package / "stores" / "sql"
+    if sql.is_dir():
+        shutil.copytree(sql, ours / "sql", ignore=_ignored)
+    copy_runtime(parts.runtime, ours / "pyodide")
+    manifest = _add_wheels(ours, parts)
+    (ours / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    return manifest
+
+
+def _add_wheels(ours: Path, parts: Parts) -> Manifest:
+    asked = (*ALWAYS, *parts.packages)
+    if missing := [name for name in (*ENGINE_NEEDS, *asked) if name not in parts.wheels]:
+        raise click.ClickException(f"There is no wheel of {', '.join(missing)}")
+    packages = {name: with_needs(name, parts.wheels, ENGINE_NEEDS) for name in asked}
+    paths = {name: f"wheels/{wheel.name}" for name, wheel in parts.wheels.items()}
+    (ours / "wheels").mkdir()
+    for name in {*ENGINE_NEEDS, *(need for names in packages.values() for need in names)}:
+        shutil.copyfile(parts.wheels[name], ours / paths[name])
+    engine = pack_engine(parts.package, parts.version, parts.metadata, ours / "wheels")
+    return Manifest(
+        version=parts.version,
+        pyodide=runtime_version(parts.runtime),
+        engine=[*(paths[name] for name in ENGINE_NEEDS), f"wheels/{engine.name}"],
+        packages={name: [paths[need] for need in names] for name, names in packages.items()},
+        files=_hashes(ours, "pyodide", "wheels"),
+    )
+
+
+def _hashes(ours: Path, *folders: str) -> dict[str, str]:
+    files = sorted(path for folder in folders for path in (ours / folder).iterdir())
+    return {path.relative_to(ours).as_posix(): integrity(path.read_bytes()) for path in files}
+
+
+def _swap(site: Path, dist: Path, old: Path) -> None:
+    if dist.exists():
+        dist.rename(old)
+    try:
+        site.rename(dist)
+    except OSError:
+        if old.exists():
+            old.rename(dist)
+        raise
