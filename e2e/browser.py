@@ -1,0 +1,75 @@
+"""Real Chromium on a persistent profile, watched: what goes wrong in a page unnoticed fails the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, Page, Playwright, Request
+from playwright.sync_api import Error as PlaywrightError
+
+QUIET = [
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class Browser:
+    """A browser on a profile directory, so that what it stores survives it, as a user's does."""
+
+    def __init__(self, playwright: Playwright, profile: Path, **options: object) -> None:
+        executable = shutil.which("chromium") or shutil.which("google-chrome")
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        self.troubles: list[str] = []
+        self._profile = profile
+        self.context: BrowserContext = playwright.chromium.launch_persistent_context(
+            str(profile), executable_path=executable, args=[*QUIET, *sandbox], **options
+        )
+        self.context.set_default_timeout(60_000)
+
+    def open(self, url: str, *, expected: Callable[[str], bool] = lambda trouble: False) -> Page:
+        """Open a page; troubles that `expected` accepts do not count."""
+        page = self.context.new_page()
+        origin = "/".join(url.split("/")[:3])
+
+        def note(trouble: str) -> None:
+            if not expected(trouble):
+                self.troubles.append(trouble)
+
+        def check_origin(request: Request) -> None:
+            if not request.url.startswith((origin, "data:", "blob:")):
+                note(f"a request left the origin: {request.url}")
+
+        page.on("console", lambda message: note(f"console: {message.text}") if message.type == "error" else None)
+        page.on("pageerror", lambda error: note(f"uncaught: {error}"))
+        page.on("crash", lambda: note("the page crashed"))
+        page.on("request", check_origin)
+        page.goto(url)
+        return page
+
+    def close(self) -> None:
+        with suppress(PlaywrightError):  # a killed browser cannot be closed
+            self.context.close()
+
+    def kill(self) -> None:
+        """SIGKILL every process of this browser, as a crash or the system would."""
+        for process in self._processes():
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.close()
+
+    def _processes(self) -> list[int]:
+        mark = f"--user-data-dir={self._profile}".encode()
+        found = []
+        for folder in Path("/proc").iterdir():
+            with suppress(OSError):
+                if folder.name.isdigit() and mark in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+        return found

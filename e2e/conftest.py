@@ -1,0 +1,113 @@
+"""Fixtures: a built site behind a test server, and browsers on profiles of their own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from click.testing import CliRunner
+from playwright.sync_api import Page, Playwright, sync_playwright
+
+from durably_wasm.cli import commands
+from e2e.browser import Browser
+from e2e.server import Server
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Build a site from a source folder with the command line, as users do."""
+
+    def build(source: Path) -> Path:
+        dist = tmp_path_factory.mktemp("site") / "dist"
+        built = CliRunner().invoke(commands, ["build", str(source), "--out", str(dist)], catch_exceptions=False)
+        assert built.exit_code == 0, built.output
+        return dist
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def site(build: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built test site, with the contract of the stores in it."""
+    source = tmp_path_factory.mktemp("source") / "site"
+    shutil.copytree(ROOT / "e2e/site", source)
+    clauses = sorted((ROOT / "tests/contract").glob("*.py"))
+    (source / "contract").mkdir()
+    for clause in clauses:
+        shutil.copy(clause, source / "contract")
+    (source / "contract/files.json").write_text(json.dumps([clause.name for clause in clauses]))
+    return build(source)
+
+
+@pytest.fixture(scope="session")
+def demo_site(build: Callable[[Path], Path]) -> Path:
+    """The built demo."""
+    return build(ROOT / "web/demo")
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[[Path], Server]]:
+    """Serve a folder until the session ends."""
+    servers: list[Server] = []
+
+    def serve(folder: Path) -> Server:
+        servers.append(Server(folder))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(serve: Callable[[Path], Server], site: Path) -> Server:
+    """The test site's server."""
+    return serve(site)
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture
+def launch(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[..., Browser]]:
+    """Launch browsers on this test's profile; at the end, nothing may have gone wrong unnoticed in any."""
+    browsers: list[Browser] = []
+
+    def launch(**options: object) -> Browser:
+        browsers.append(Browser(playwright, tmp_path / "profile", **options))
+        return browsers[-1]
+
+    yield launch
+    for browser in browsers:
+        browser.close()
+    assert [trouble for browser in browsers for trouble in browser.troubles] == []
+
+
+@pytest.fixture
+def browser(launch: Callable[..., Browser]) -> Browser:
+    return launch()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Page:
+    """The test page with an engine on the database `test`, ready."""
+    page = browser.open(test_page(server))
+    page.evaluate("durably.init()")
+    return page
+
+
+def test_page(server: Server, **options: object) -> str:
+    """The test page's address; it opens an engine with these options as it loads."""
+    return f"{server.url}/index.html?options={quote(json.dumps(options))}"
+
+
+test_page.__test__ = False  # type: ignore[attr-defined]

@@ -1,0 +1,81 @@
+"""The test server: a built site, a journal of the steps that ran, and gates that hold a step until a test lets it on."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections import Counter
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from durably_wasm.cli.serving import site_app
+
+PATIENCE_S = 60
+
+
+class Server:
+    """Serves one built site on a free port, in a thread of its own."""
+
+    def __init__(self, site: Path) -> None:
+        self._entries: list[str] = []
+        self._news = threading.Condition()
+        self._gates: dict[str, asyncio.Event] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        app = Starlette(
+            routes=[
+                Route("/journal", self._write, methods=["POST"]),
+                Route("/gate/{name:path}", self._pass),
+                Mount("/", site_app(site)),
+            ]
+        )
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self._uvicorn = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        self._thread = threading.Thread(target=self._uvicorn.run, kwargs={"sockets": [listener]})
+        self._thread.start()
+
+    def stop(self) -> None:
+        for gate in list(self._gates):
+            self.open_gate(gate)
+        self._uvicorn.should_exit = True
+        self._thread.join()
+
+    def close_gate(self, name: str) -> None:
+        """Hold whatever comes to this gate from now on."""
+        self._gates[name] = asyncio.Event()
+
+    def open_gate(self, name: str) -> None:
+        gate = self._gates.pop(name)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(gate.set)
+
+    def wait_for(self, entry: str, times: int = 1) -> None:
+        """Return once the journal has an entry that many times."""
+        with self._news:
+            if not self._news.wait_for(lambda: self._entries.count(entry) >= times, PATIENCE_S):
+                raise TimeoutError(f"{entry!r} is not in the journal {times} times: {self._entries}")
+
+    def journal(self, label: str) -> dict[str, int]:
+        """How often each step of a run ran."""
+        with self._news:
+            return dict(Counter(entry for entry in self._entries if entry.startswith(f"{label}/")))
+
+    async def _write(self, request: Request) -> Response:
+        entry = (await request.body()).decode()
+        with self._news:
+            self._entries.append(entry)
+            self._news.notify_all()
+        return Response(status_code=204)
+
+    async def _pass(self, request: Request) -> Response:
+        self._loop = asyncio.get_running_loop()
+        gate = self._gates.get(request.path_params["name"])
+        if gate is not None:
+            await gate.wait()
+        return Response(status_code=204)

@@ -1,0 +1,71 @@
+"""Jobs whose steps tell the test server that they ran, and stop there at a gate that the test opens."""
+
+import math
+from datetime import datetime
+
+from js import XMLHttpRequest
+from pydantic import BaseModel, Field
+from pyodide.http import pyfetch
+
+from durably_wasm import StepContext, define_job
+
+
+class CountInput(BaseModel):
+    label: str = Field(min_length=1)
+    steps: int = Field(ge=1)
+
+
+class CountOutput(BaseModel):
+    total: int
+
+
+@define_job("count")
+async def count(step: StepContext, input: CountInput) -> CountOutput:
+    total = 0
+    for number in range(input.steps):
+        total += await step.run(f"step-{number}", work, input.label, number)
+        step.progress(number + 1, input.steps, "Counting")
+        step.log.info(f"Counted {number}")
+    return CountOutput(total=total)
+
+
+async def work(label: str, number: int) -> int:
+    journal(f"{label}/{number}")
+    await pyfetch(f"/gate/{label}/{number}")
+    return number * number
+
+
+class EchoInput(BaseModel):
+    when: datetime
+    content: bytes = b""
+
+    model_config = {"val_json_bytes": "base64", "ser_json_bytes": "base64"}
+
+
+@define_job("echo")
+async def echo(step: StepContext, input: EchoInput) -> EchoInput:
+    return input
+
+
+@define_job("anything")
+async def anything(step: StepContext, input) -> object:
+    return await step.run("same", lambda: input)
+
+
+@define_job("unstorable")
+async def unstorable(step: StepContext) -> None:
+    await step.run("not-a-number", lambda: {"ratio": math.nan})
+
+
+@define_job("spin")
+async def spin(step: StepContext, input: int) -> int:
+    for number in range(input):
+        await step.run(f"step-{number}", lambda: None)
+    return input
+
+
+def journal(entry: str) -> None:
+    """Tell the server, before anything else can happen."""
+    request = XMLHttpRequest.new()
+    request.open("POST", "/journal", False)
+    request.send(entry)
