@@ -105,6 +105,17 @@ def page(browser: Browser, server: Server) -> Page:
     return page
 
 
+@pytest.fixture(scope="module")
+def shared_page(playwright: Playwright, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A ready test page for tests that leave nothing behind."""
+    browser = Browser(playwright, tmp_path_factory.mktemp("shared") / "profile")
+    page = browser.open(test_page(server))
+    page.evaluate("durably.init()")
+    yield page
+    browser.close()
+    assert browser.troubles == []
+
+
 def test_page(server: Server, **options: object) -> str:
     """The test page's address; it opens an engine with these options as it loads."""
     return f"{server.url}/index.html?options={quote(json.dumps(options))}"

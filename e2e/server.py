@@ -1,4 +1,4 @@
-"""The test server: a built site, a journal of the steps that ran, and gates that hold a step until a test lets it on."""
+"""The test server: a built site, a journal of the steps that ran, and gates that hold a step until opened."""
 
 from __future__ import annotations
 

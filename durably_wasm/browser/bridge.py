@@ -46,7 +46,6 @@ class IndexedDbDriver:
         database, self._database = self._database, None
         if database is not None:
             database.close()
-            database.destroy()
 
     async def transact(self, reads: list[Operation], decide: Callable[[Found], Decision]) -> None:
         """Read, let `decide` answer, and so on until it returns writes; return when those are committed."""

@@ -70,12 +70,16 @@ async function loadRuntime(manifest) {
   await Promise.all(scripts.map((path) => fetchChecked(manifest, path))); // import() takes no hash, but the same bytes
   const { loadPyodide } = await import(new URL('pyodide/pyodide.mjs', SITE).href);
   const plainFetch = globalThis.fetch;
+  const failure = Promise.withResolvers(); // Pyodide waits for ever for a runtime that it could not fetch
   globalThis.fetch = (input, init) => {
     const path = new URL(input instanceof Request ? input.url : input, SITE).href.slice(SITE.href.length);
-    return path in manifest.files ? fetchChecked(manifest, path, plainFetch) : plainFetch(input, init);
+    if (!(path in manifest.files)) return plainFetch(input, init);
+    const response = fetchChecked(manifest, path, plainFetch);
+    response.catch(failure.reject);
+    return response;
   };
   try {
-    return await loadPyodide({ indexURL: new URL('pyodide/', SITE).href });
+    return await Promise.race([loadPyodide({ indexURL: new URL('pyodide/', SITE).href }), failure.promise]);
   } finally {
     globalThis.fetch = plainFetch;
   }

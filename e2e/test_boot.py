@@ -1,0 +1,142 @@
+"""What the page is told when the engine cannot start, and that it starts from the site's own files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from e2e.browser import Browser
+from e2e.conftest import test_page
+from e2e.server import Server
+
+INIT = "durably.init().then(() => null, ({ name, message }) => ({ name, message }))"
+
+
+@pytest.fixture
+def altered(site: Path, serve: Callable[[Path], Server], tmp_path: Path) -> Callable[..., Server]:
+    """Serve a copy of the site in which one file has other contents, or is missing."""
+
+    def altered(file: str, contents: bytes | None) -> Server:
+        copy = tmp_path / "altered"
+        shutil.copytree(site, copy)
+        path = next(copy.glob(file))
+        path.unlink() if contents is None else path.write_bytes(contents)
+        return serve(copy)
+
+    return altered
+
+
+def failure(page: Page) -> dict[str, str]:
+    error: dict[str, str] = page.evaluate(INIT)
+    assert error is not None, "the engine started"
+    assert page.evaluate("durably.state") == "failed"
+    return error
+
+
+def test_tells_each_stage(page: Page) -> None:
+    stages = page.evaluate("states.map(({ state, stage }) => [state, stage])")
+    assert stages == [
+        ["starting", None],
+        ["starting", "runtime"],
+        ["starting", "packages"],
+        ["starting", "store"],
+        ["starting", "jobs"],
+        ["leader", "ready"],
+    ]
+    assert page.evaluate("states.at(-1).epoch") == 1
+    assert page.evaluate("states.at(-1).store") == {"kind": "indexeddb", "persistence": "best-effort"}
+
+
+@pytest.mark.parametrize("file", ["durably/wheels/pydantic-*.whl", "durably/pyodide/pyodide.asm.wasm"])
+@pytest.mark.parametrize(("contents", "reason"), [(None, "is missing (HTTP 404)"), (b"PK\3\4", "SHA-256")])
+def test_names_a_file_that_is_missing_or_altered(
+    file: str, contents: bytes | None, reason: str, altered: Callable[..., Server], browser: Browser, site: Path
+) -> None:
+    name = next(site.glob(file)).name
+    server = altered(file, contents)
+    page = browser.open(test_page(server), expected=lambda trouble: trouble.startswith("console"))
+    error = failure(page)
+    assert name in error["message"] and reason in error["message"]
+
+
+def test_shows_where_a_job_module_does_not_import(altered: Callable[..., Server], browser: Browser) -> None:
+    broken = b"from durably_wasm import define_job\n\n\ndef make():\n    return undefined_name\n\n\nmake()\n"
+    error = failure(browser.open(test_page(altered("jobs.py", broken))))
+    assert error["message"].startswith("jobs.py, line 5, does not import: NameError: name 'undefined_name'")
+    assert "Traceback (most recent call last)" in error["message"]
+    assert 'jobs.py", line 8, in <module>' in error["message"]
+    assert "importlib" not in error["message"] and "durably_wasm/browser" not in error["message"]
+
+
+def test_shows_the_line_of_a_syntax_error(altered: Callable[..., Server], browser: Browser) -> None:
+    error = failure(browser.open(test_page(altered("jobs.py", b"x = 1\nasync def job(:\n    pass\n"))))
+    assert error["message"].startswith("jobs.py, line 2, does not import: SyntaxError")
+
+
+def test_says_so_when_there_is_no_job(altered: Callable[..., Server], browser: Browser) -> None:
+    error = failure(browser.open(test_page(altered("jobs.py", b"x = 1\n"))))
+    assert error["message"] == "jobs.py defines no job: decorate an async function with @define_job"
+
+
+def test_says_so_when_the_job_module_is_missing(browser: Browser, server: Server) -> None:
+    missing = test_page(server, jobs="./nowhere.py")
+    page = browser.open(missing, expected=lambda trouble: "404" in trouble)
+    assert "nowhere.py is missing (HTTP 404)" in failure(page)["message"]
+
+
+def test_fails_clearly_without_indexeddb(altered: Callable[..., Server], browser: Browser, site: Path) -> None:
+    main = (site / "durably/worker/main.js").read_bytes()
+    server = altered(
+        "durably/worker/main.js", b"Object.defineProperty(globalThis, 'indexedDB', { value: undefined });" + main
+    )
+    error = failure(browser.open(test_page(server)))
+    assert error["name"] == "StoreError"
+    assert "this browser offers no IndexedDB here" in error["message"]
+
+
+def test_refuses_a_database_of_a_newer_version_and_leaves_it_as_it_is(browser: Browser, server: Server) -> None:
+    page = browser.open(f"{server.url}/index.html")
+    page.evaluate(
+        """() => new Promise((resolve, reject) => {
+            const request = indexedDB.open('test', 99);
+            request.onsuccess = () => resolve(request.result.close());
+            request.onerror = () => reject(request.error);
+        })"""
+    )
+    page.evaluate("window.open()")
+    error = failure(page)
+    assert error["name"] == "StoreError" and "newer version" in error["message"]
+    assert page.evaluate("indexedDB.databases().then(([{ version }]) => version)") == 99
+
+
+def test_a_wrong_option_is_named(browser: Browser, server: Server) -> None:
+    page = browser.open(f"{server.url}/index.html")
+    refused = "(options) => { try { createDurably(options) } catch ({ name, message }) { return { name, message } } }"
+    error = page.evaluate(refused, {"database": "test", "jobs": "./jobs.py", "leaseMS": 1})
+    assert error["name"] == "ValidationError" and "leaseMS" in error["message"]
+    assert page.evaluate(refused, {"database": "", "jobs": "./jobs.py"})["name"] == "ValidationError"
+    assert page.evaluate(refused, {"database": "test", "jobs": []})["name"] == "ValidationError"
+    page.evaluate("window.open({ leaseMs: -1 })")
+    assert "lease_ms must be an integer of at least 1" in failure(page)["message"]
+
+
+def test_calls_made_before_the_engine_failed_reject_with_the_reason(browser: Browser, server: Server) -> None:
+    page = browser.open(f"{server.url}/index.html")
+    page.evaluate("window.open({ maxConcurrentRuns: 0 })")
+    early, late = (
+        page.evaluate("durably.jobs.count.trigger({ label: 'x', steps: 1 }).catch(({ message }) => message)")
+        for _ in range(2)
+    )
+    assert "max_concurrent_runs" in early and early == late
+
+
+def test_packages_of_the_site_are_installed(server: Server, browser: Browser, site: Path) -> None:
+    manifest = json.loads((site / "durably/manifest.json").read_text())
+    assert "micropip" in manifest["packages"]
+    page = browser.open(test_page(server, packages=["micropip"]))
+    page.evaluate("durably.init()")
