@@ -9,7 +9,7 @@ from typing import TypedDict, TypeVar
 from durably_wasm.cancellation import cancel_and_wait
 from durably_wasm.clock import Breather
 from durably_wasm.environment import Environment
-from durably_wasm.errors import ConflictError, LeaseLost, RunCancelled, StopExecution, StoreError
+from durably_wasm.errors import ConflictError, LeaseLost, RunCancelled, StopExecution, StoreError, message_of
 from durably_wasm.events import ErrorContext, WorkerError
 from durably_wasm.models import NewStep, Progress, Run, Step
 
@@ -42,6 +42,8 @@ class Attempt:
         self.now = environment.now
         self.stopped: StopExecution | None = None
         self.failed_step_name: str | None = None
+        self._ended = False
+        self._outage = False
         self._store = environment.store
         self._lease_ms = environment.options.lease_ms
         self._breather = Breather()
@@ -68,6 +70,8 @@ class Attempt:
         """Raise the reason to stop, if there is one."""
         if self.stopped is not None:
             raise self.stopped
+        if self._ended:
+            raise StopExecution(f"The job of run {self.run.id} has ended")
 
     def is_completed(self, name: str) -> bool:
         """Say whether a step of this name has its result in the store."""
@@ -97,10 +101,11 @@ class Attempt:
         """Forget a running step."""
         self._running.pop(name, None)
 
-    async def cancel_running_steps(self) -> None:
-        """Cancel the steps that the job left running in tasks of their own, and wait until they have ended."""
-        left = {task for task in self._running.values() if task is not None and task is not asyncio.current_task()}
-        await cancel_and_wait(*left)
+    async def end_steps(self) -> None:
+        """Begin no more steps, and cancel and await those that the job left running in tasks of their own."""
+        self._ended = True
+        while left := [task for task in self._running.values() if task is not None]:
+            await cancel_and_wait(*left)
 
     async def persist(self, new: NewStep) -> Step:
         """Checkpoint a step.
@@ -151,9 +156,9 @@ class Attempt:
         assert self.stopped is not None
         return self.stopped
 
-    def report(self, error: BaseException | str, context: ErrorContext) -> None:
+    def report(self, error: BaseException, context: ErrorContext) -> None:
         """Emit ``worker:error`` about this run."""
-        self.emitter.emit(WorkerError(error=str(error), context=context, run_id=self.run.id))
+        self.emitter.emit(WorkerError(error=message_of(error), context=context, run_id=self.run.id))
 
     async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a call of the store until it succeeds, with growing pauses, and report the outage once.
@@ -164,10 +169,15 @@ class Attempt:
         pause = _FIRST_PAUSE_MS
         while True:
             try:
-                return await call()
+                result = await call()
             except StoreError as error:
-                if pause == _FIRST_PAUSE_MS:
+                if not self._outage:
                     self.report(error, "store")
+                self._outage = True
+            else:
+                self._outage = False
+                return result
             await self.clock.sleep(pause)
-            self.raise_if_stopped()
+            if self.stopped is not None:
+                raise self.stopped
             pause = min(2 * pause, _LONGEST_PAUSE_MS)

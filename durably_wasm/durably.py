@@ -10,13 +10,14 @@ from typing import Any, Protocol, Self
 
 from durably_wasm.clock import Clock, SystemClock
 from durably_wasm.environment import Environment
-from durably_wasm.errors import ConflictError, NotFoundError, RunCancelled, ValidationError
+from durably_wasm.errors import ConflictError, NotFoundError, RunCancelled, ValidationError, message_of
 from durably_wasm.events import Emitter, ErrorListener, Event, Listener, RunCancel, RunLeased, WorkerError
 from durably_wasm.execution import Execution
 from durably_wasm.handle import JobHandle
-from durably_wasm.job import UNDECLARED, JobDefinition, schema_of
+from durably_wasm.job import JobDefinition
 from durably_wasm.models import Log, OneOrMore, Run, RunFilter, Step
 from durably_wasm.options import Options, Retention
+from durably_wasm.schema import UNDECLARED, schema_of
 from durably_wasm.stores import Store
 from durably_wasm.triggering import Triggering
 from durably_wasm.waiting import OnLog, OnProgress, wait_for_run
@@ -116,7 +117,7 @@ class Durably:
     def __init__(self, store: Store, clock: Clock, options: Options, labels: Any) -> None:
         self.store = store
         self.epoch: int | None = None
-        self.worker_id = _unique("worker")
+        self.worker_id = self._new_worker_id()
         self._clock = clock
         self._options = options
         self._emitter = Emitter(clock)
@@ -144,15 +145,15 @@ class Durably:
             ConflictError: Another job is registered under the name of one of them.
             ValidationError: A value is not a `JobDefinition`.
         """
+        by_name = dict(self._by_name)
         for key, job in jobs.items():
             if not isinstance(job, JobDefinition):
                 raise ValidationError(f"jobs[{key!r}] must be made by define_job, not {job!r}")
-            known = self._by_name.get(job.name)
-            if known is not None and known.definition is not job:
+            handle = by_name.setdefault(job.name, JobHandle(job, self._environment, self._triggering))
+            if handle.definition is not job:
                 raise ConflictError(f"A different job is already registered as {job.name!r}")
-        for key, job in jobs.items():
-            handle = self._by_name.get(job.name) or JobHandle(job, self._environment, self._triggering)
-            self._by_name[job.name] = self._handles[key] = handle
+        self._by_name = by_name
+        self._handles.update({key: by_name[job.name] for key, job in jobs.items()})
         self._worker.wake()
         return self
 
@@ -177,9 +178,9 @@ class Durably:
 
     def start(self, worker_id: str | None = None) -> None:
         """Start to claim and execute runs, in the background; harmless when started."""
-        if worker_id is not None:
-            self.worker_id = worker_id
-        self._worker.start()
+        if not self._worker.is_running:
+            self.worker_id = worker_id or self._new_worker_id()
+            self._worker.start()
 
     async def stop(self) -> None:
         """Claim nothing more, and return when the runs in flight have ended; they are not aborted."""
@@ -343,7 +344,7 @@ class Durably:
         await self.store.migrate()
         if self._options.exclusive:
             self.epoch = await self.store.advance_epoch()
-            self.worker_id = _unique(f"lock-{self.epoch}")
+            self.worker_id = self._new_worker_id()
 
     async def _settle(self, run_id: str) -> None:
         for hook in self._before_end:
@@ -362,8 +363,8 @@ class Durably:
         )
 
     def _report_claim(self, error: Exception) -> None:
-        self._emitter.emit(WorkerError(error=str(error) or type(error).__name__, context="claim"))
+        self._emitter.emit(WorkerError(error=message_of(error), context="claim"))
 
-
-def _unique(prefix: str) -> str:
-    return f"{prefix}-{secrets.token_hex(8)}"
+    def _new_worker_id(self) -> str:
+        prefix = "worker" if self.epoch is None else f"lock-{self.epoch}"
+        return f"{prefix}-{secrets.token_hex(8)}"

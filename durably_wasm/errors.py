@@ -88,3 +88,11 @@ class RunCancelled(StopExecution):
 
 class LeaseLost(StopExecution):
     """Stop because another worker claimed the run; whatever this one did since is not stored."""
+
+
+def message_of(error: BaseException) -> str:
+    """Return what an error says, or its type's name when it says nothing or cannot be asked."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:
+        return type(error).__name__

@@ -267,8 +267,8 @@ class Emitter:
 
     async def drain(self) -> None:
         """Wait for the listeners' coroutines that are still running."""
-        while self._running:
-            await asyncio.wait(self._running)
+        while others := self._running - {asyncio.current_task()}:  # a listener may wait for its own engine to stop
+            await asyncio.wait(others)
 
     def _call(self, listener: Listener, event: Event) -> None:
         try:

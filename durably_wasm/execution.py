@@ -8,16 +8,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pydantic
-
 from durably_wasm.attempt import Attempt
 from durably_wasm.cancellation import cancel_and_wait, to_its_end
 from durably_wasm.environment import Environment
-from durably_wasm.errors import LeaseLost, StopExecution, StoreError
+from durably_wasm.errors import LeaseLost, StopExecution, StoreError, message_of
 from durably_wasm.events import RunComplete, RunFail, RunLeaseRenewed
-from durably_wasm.job import JobDefinition, explain
+from durably_wasm.job import JobDefinition
 from durably_wasm.models import Run, RunError, add_ms
 from durably_wasm.payloads import JsonValue
+from durably_wasm.schema import explain
 from durably_wasm.step import ProgressWriter, StepContext
 
 BeforeEnd = Callable[[str], Awaitable[None]]
@@ -78,10 +77,11 @@ class Execution:
             self._attempt.raise_if_stopped()
             self._job = asyncio.create_task(self._outcome_of_job())
             await asyncio.wait({self._job})
-            await self._attempt.cancel_running_steps()
+            await self._attempt.end_steps()
             outcome = None if self._job.cancelled() else self._job.result()
             await self._progress.flush()
             await self._before_end(self._run.id)
+            await cancel_and_wait(renewal)  # or it might see the end before its writer knows of it
             if outcome is not None and self._attempt.stopped is None:
                 await to_its_end(self._write_end(outcome))
         except StopExecution:
@@ -96,7 +96,7 @@ class Execution:
         job, run = self._definition, self._run
         try:
             input = job.input_schema.from_json(run.input)
-        except pydantic.ValidationError as error:
+        except Exception as error:  # a user's validator may raise anything
             return _Failed(RunError(f"Invalid input: {explain(error)}", _qualified_name(error)))
         context = StepContext(self._attempt, self._progress)
         try:
@@ -105,7 +105,7 @@ class Execution:
             return None if _asks_to_stop(error) else _Failed(_run_error(error))
         try:
             return _Completed(job.output_schema.to_json(job.output_schema.validate(output)))
-        except (pydantic.ValidationError, TypeError, ValueError) as error:
+        except Exception as error:
             return _Failed(RunError(f"Invalid output: {explain(error)}", _qualified_name(error)))
 
     async def _write_end(self, outcome: _Completed | _Failed) -> None:
@@ -148,7 +148,7 @@ class Execution:
             now = self._attempt.now()
             try:
                 renewed = await self._store.renew_lease(run.id, run.lease_generation, now, lease_ms)
-            except StoreError as error:
+            except Exception as error:  # whatever it is, the job goes on
                 self._attempt.report(error, "lease-renewal")
                 continue
             if not renewed:
@@ -168,6 +168,7 @@ class Execution:
         self.stop(LeaseLost("The worker was cancelled"))
         if self._job is not None:
             await asyncio.wait({self._job})
+        await self._attempt.end_steps()
         await self._before_end(self._run.id)
         try:
             await self._store.release_lease(self._run.id, self._run.lease_generation, self._attempt.now())
@@ -185,7 +186,7 @@ def _asks_to_stop(error: BaseException) -> bool:
 def _run_error(error: BaseException) -> RunError:
     frames = error.__traceback__ and error.__traceback__.tb_next  # from the job's own frame on
     lines = traceback.format_exception(type(error), error, frames)
-    return RunError(str(error) or type(error).__name__, _qualified_name(error), "".join(lines))
+    return RunError(message_of(error), _qualified_name(error), "".join(lines))
 
 
 def _qualified_name(error: BaseException) -> str:

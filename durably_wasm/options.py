@@ -11,7 +11,7 @@ from durably_wasm.errors import ValidationError
 
 Retention: TypeAlias = str | timedelta | None
 
-_RETENTION = re.compile(r"^([1-9]\d*)([dhm])$")
+_RETENTION = re.compile(r"([1-9][0-9]{0,5})([dhm])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
@@ -45,7 +45,7 @@ def retention(option: Retention) -> timedelta | None:
     Raises:
         ValidationError: The text is not a number of days, hours or minutes, such as ``"30d"``.
     """
-    if isinstance(option, str) and (match := _RETENTION.match(option)):
+    if isinstance(option, str) and (match := _RETENTION.fullmatch(option)):
         return timedelta(**{_UNITS[match[2]]: int(match[1])})
     if option is None or (isinstance(option, timedelta) and option > timedelta(0)):
         return option

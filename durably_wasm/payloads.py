@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import TypeAlias
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -43,7 +44,22 @@ def to_json(value: object, *, fallback: Callable[[object], str] | None = None) -
     try:
         return _to_json(value, fallback)
     except RecursionError as error:
-        raise ValueError(f"{_name(value)} contains itself or is nested too deeply for JSON") from error
+        raise ValueError(f"{_name(value)} is circular or nested too deeply for JSON") from error
+
+
+def check_finite(dumped: object) -> None:
+    """Raise ValueError if there is a NaN or an infinity in what pydantic dumped as Python values.
+
+    Where a type is `Any`, pydantic turns them into null in JSON without a word.
+    """
+    if isinstance(dumped, float):
+        _finite(dumped)
+    elif isinstance(dumped, dict):
+        for item in dumped.values():
+            check_finite(item)
+    elif isinstance(dumped, list | tuple | set | frozenset):
+        for item in dumped:
+            check_finite(item)
 
 
 def _to_json(value: object, fallback: Callable[[object], str] | None) -> JsonValue:
@@ -56,13 +72,17 @@ def _to_json(value: object, fallback: Callable[[object], str] | None) -> JsonVal
         return {_key(key): _to_json(item, fallback) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_to_json(item, fallback) for item in value]
+    if is_dataclass(value) and not hasattr(value, "__pydantic_serializer__"):
+        return {field.name: _to_json(getattr(value, field.name), fallback) for field in fields(value)}
     return _to_json(_by_pydantic(value, fallback), fallback)
 
 
 def _by_pydantic(value: object, fallback: Callable[[object], str] | None) -> JsonValue:
     try:
+        if serializer := getattr(value, "__pydantic_serializer__", None):
+            check_finite(serializer.to_python(value))
         result: JsonValue = to_jsonable_python(value, bytes_mode="base64", fallback=fallback)
-    except PydanticSerializationError as error:
+    except (PydanticSerializationError, UnicodeDecodeError) as error:
         raise TypeError(f"{_name(value)} has no JSON form ({error})") from error
     return result
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
-import pydantic
-
 from durably_wasm.attempt import Attempt
 from durably_wasm.cancellation import cancel_and_wait, to_its_end
-from durably_wasm.errors import StopExecution, StoreError
+from durably_wasm.errors import StopExecution, StoreError, ValidationError, message_of
 from durably_wasm.events import LogWrite, RunProgress, StepCancel, StepComplete, StepFail, StepStart
-from durably_wasm.job import Schema, explain, schema_of, schema_of_result
 from durably_wasm.models import LogLevel, NewStep, Progress, Step, to_iso
 from durably_wasm.payloads import JsonValue, to_json
+from durably_wasm.schema import Schema, explain, schema_of, schema_of_result
 
 T = TypeVar("T")
 
@@ -78,24 +77,33 @@ class StepContext:
             StopExecution: The run was cancelled or its lease lost. Let it pass.
         """
         self._attempt.raise_if_stopped()
-        schema = schema_of_result(fn) if returns is None else schema_of(returns)
         repeated = name in self._used
         self._used.add(name)
         if self._attempt.is_completed(name):
             if repeated:
                 self._warn_of_repetition(name)
-            return schema.from_json((await self._attempt.stored_step(name)).output)
+            stored = await self._attempt.stored_step(name)
+            return _result_schema(name, fn, returns).from_json(stored.output)
         execution = _StepExecution(self._attempt, name, self._attempt.begin(name))
         token = _current_step.set(name)
         try:
-            return await execution.execute(lambda: fn(*args, **kwargs), schema)
+            return await execution.execute(lambda: fn(*args, **kwargs), lambda: _result_schema(name, fn, returns))
         finally:
             _current_step.reset(token)
             self._attempt.end(name)
             await self._attempt.breathe()
 
     def progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
-        """Say how far the run is. Returns at once; the newest value is stored, at most ten times a second."""
+        """Say how far the run is. Returns at once; the newest value is stored, at most ten times a second.
+
+        Raises:
+            ValidationError: A number is none, or not finite, or the message is not text.
+        """
+        for value in (current, total):
+            if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+                raise ValidationError(f"progress takes finite numbers, not {value!r}")
+        if message is not None and not isinstance(message, str):
+            raise ValidationError(f"progress takes text as its message, not {message!r}")
         self._progress.set(Progress(current, total, message))
 
     def is_aborted(self) -> bool:
@@ -189,23 +197,31 @@ class _StepExecution:
         self._index = index
         self._started: datetime = attempt.clock.now()
 
-    async def execute(self, call: Callable[[], object], schema: Schema[T]) -> T:
+    async def execute(self, call: Callable[[], object], find_schema: Callable[[], Schema[T]]) -> T:
         self._attempt.emitter.emit(StepStart(**self._attempt.fields, step_name=self._name, step_index=self._index))
         try:
+            schema = find_schema()
             result = call()
             value = self._storable(await result if inspect.isawaitable(result) else result, schema)
-        except (StopExecution, asyncio.CancelledError):
-            self._cancel()
-            raise
         except BaseException as error:
-            await to_its_end(self._fail(error))
+            if self._is_stopped_by(error):
+                self._cancel()
+            else:
+                await to_its_end(self._fail(error))
             raise
         return schema.from_json((await to_its_end(self._complete(value))).output)
+
+    def _is_stopped_by(self, error: BaseException) -> bool:
+        """Say whether an error is the step's being stopped: not a stray CancelledError, but any cleanup that failed."""
+        if self._attempt.stopped is not None or isinstance(error, StopExecution):
+            return True
+        task = asyncio.current_task()
+        return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
     def _storable(self, result: object, schema: Schema[T]) -> JsonValue:
         try:
             return schema.to_json(schema.validate(result))
-        except (pydantic.ValidationError, TypeError, ValueError) as error:
+        except Exception as error:  # a user's validator may raise anything
             raise TypeError(f"The result of step {self._name!r} cannot be stored: {explain(error)}") from error
 
     async def _complete(self, value: JsonValue) -> Step:
@@ -223,7 +239,7 @@ class _StepExecution:
         return step
 
     async def _fail(self, error: BaseException) -> None:
-        message = str(error) or type(error).__name__
+        message = message_of(error)
         await self._persist(NewStep(self._name, self._index, "failed", error=message, started_at=self._since))
         self._attempt.emitter.emit(
             StepFail(**self._attempt.fields, step_name=self._name, step_index=self._index, error=message)
@@ -242,6 +258,13 @@ class _StepExecution:
     @property
     def _since(self) -> str:
         return to_iso(self._started)
+
+
+def _result_schema(name: str, fn: Callable[..., object], returns: Any) -> Schema[Any]:
+    try:
+        return schema_of_result(fn) if returns is None else schema_of(returns)
+    except ValidationError as error:
+        raise ValidationError(f"Step {name!r}: {error}") from error
 
 
 def _loggable(data: object) -> JsonValue:

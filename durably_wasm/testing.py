@@ -26,6 +26,8 @@ class FakeClock:
 
     async def sleep(self, ms: int) -> None:
         """Return when the clock has been moved `ms` milliseconds ahead."""
+        if ms <= 0:
+            return await asyncio.sleep(0)
         wake = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._now + timedelta(milliseconds=ms), next(self._order), wake))
         await wake

@@ -18,7 +18,7 @@ from durably_wasm.errors import ConflictError
 from durably_wasm.models import TERMINAL, EnqueueResult, NewRun, NewStep, Progress, Run, RunError, Step
 from durably_wasm.payloads import JsonValue
 
-_LOCK_OWNER = re.compile(r"^lock-(\d+)-")
+_LOCK_OWNER = re.compile(r"lock-(0|[1-9][0-9]*)-")
 
 
 def enqueue(new: NewRun, run_id: str, now: str, *, same_key: Run | None, pending: Run | None) -> EnqueueResult:

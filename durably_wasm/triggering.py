@@ -11,11 +11,11 @@ import pydantic
 from durably_wasm.environment import Environment
 from durably_wasm.errors import ValidationError
 from durably_wasm.events import RunCoalesced, RunTrigger
-from durably_wasm.job import Schema, explain
 from durably_wasm.models import Coalesce, EnqueueResult, NewRun
 from durably_wasm.payloads import JsonValue
+from durably_wasm.schema import Schema, explain
 
-_LABEL_KEY = re.compile(r"^[a-zA-Z0-9\-_./]+$")
+_LABEL_KEY = re.compile(r"[a-zA-Z0-9\-_./]+")
 
 
 class Triggering:
@@ -81,9 +81,11 @@ class Triggering:
             )
 
     def _checked_labels(self, labels: Mapping[str, str] | None) -> dict[str, str]:
+        if labels is not None and not isinstance(labels, Mapping):
+            raise ValidationError(f"labels must be a mapping of text to text, not {labels!r}")
         checked = dict(labels or {})
         for key, value in checked.items():
-            if not isinstance(key, str) or not _LABEL_KEY.match(key):
+            if not isinstance(key, str) or not _LABEL_KEY.fullmatch(key):
                 raise ValidationError(f"Label key {key!r} may only have letters, digits and - _ . /")
             if not isinstance(value, str):
                 raise ValidationError(f"Label {key!r} must have text as its value, not {value!r}")

@@ -30,29 +30,32 @@ async def wait_for_run(
     """Return the run once it is completed; see `Durably.wait_for_run`."""
     news = asyncio.Event()
 
-    def listen(event: Event) -> None:
+    def listen(event: Event) -> object:
         if not isinstance(event, RunEvent) or event.run_id != run_id:
-            return
+            return None
         if event.type in _ENDS:
             news.set()
         elif isinstance(event, RunProgress) and on_progress is not None:
-            on_progress(event.progress)
+            return on_progress(event.progress)
         elif isinstance(event, LogWrite) and on_log is not None:
-            on_log(event)
+            return on_log(event)
+        return None  # what a callback returned may be awaitable, and the emitter's to follow
 
     clock = environment.clock
     interval = polling_interval_ms or environment.options.polling_interval_ms
     unsubscribe = environment.emitter.on("*", listen)
     deadline = None if timeout_ms is None else asyncio.create_task(clock.sleep(timeout_ms))
     try:
+        late = timeout_ms == 0
         while True:
             run = _settled(await environment.store.get_run(run_id), run_id)
             if run is not None:
                 return run
-            if deadline is not None and deadline.done():
+            if late:
                 raise WaitTimeoutError(f"Run {run_id} did not end within {timeout_ms} ms; it goes on")
             await _first_of(news, clock, interval, deadline)
             news.clear()
+            late = deadline is not None and deadline.done()  # then look once more: it may have ended just now
     finally:
         unsubscribe()
         if deadline is not None:

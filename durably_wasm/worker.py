@@ -38,6 +38,12 @@ class Worker:
         self._running: list[asyncio.Task[None]] = []
         self._news = asyncio.Event()
         self._stopping = False
+        self._outage = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and not stopped since."""
+        return bool(self._running)
 
     def start(self) -> None:
         """Begin to work; harmless when it has begun."""
@@ -65,12 +71,13 @@ class Worker:
             try:
                 worked = await self._process_one()
             except Exception as error:  # whatever it is, the worker must not end in silence
-                if pause == _FIRST_PAUSE_MS:
+                if not self._outage:
                     self._report(error)
+                self._outage = True
                 await self._wait(news, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_MS)
                 continue
-            pause = _FIRST_PAUSE_MS
+            pause, self._outage = _FIRST_PAUSE_MS, False
             if not worked:
                 await self._wait(news, self._polling_interval_ms)
 

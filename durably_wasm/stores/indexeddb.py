@@ -87,9 +87,9 @@ class IndexedDbStore:
 
     async def advance_epoch(self) -> int:
         """Count the epoch up, and refuse this object's writes once another does."""
-        self._epoch = None
-        self._epoch = await self._transact(transactions.advance_epoch())
-        return self._epoch
+        epoch = await self._run(transactions.advance_epoch())
+        self._epoch = epoch
+        return epoch
 
     async def enqueue(self, new_run: NewRun, now: str, *, call_id: str | None = None) -> EnqueueResult:
         """Store a pending run, or return the one that its keys lead to."""
@@ -225,8 +225,10 @@ class IndexedDbStore:
         return await self._transact(transactions.change(run_id, transition, also))
 
     async def _transact(self, transaction: Transaction[T]) -> T:
-        if self._epoch is not None:
-            transaction = transactions.fenced(transaction, self._epoch)
+        """Run a transaction, unless this object's epoch is over."""
+        return await self._run(transaction if self._epoch is None else transactions.fenced(transaction, self._epoch))
+
+    async def _run(self, transaction: Transaction[T]) -> T:
         results: list[T] = []
 
         def decide(found: Found) -> Decision:

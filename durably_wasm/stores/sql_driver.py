@@ -21,6 +21,10 @@ class SqlDriver(Protocol):
         """Open the database; harmless when it is open."""
         ...
 
+    def configure(self) -> None:
+        """Choose the journal mode and what a commit waits for; this may write to the file."""
+        ...
+
     def close(self) -> None:
         """Close the database; harmless when it is closed."""
         ...
@@ -49,14 +53,11 @@ class StandardDriver:
         if self._connection is not None:
             return
         with _as_store_error(self._path):
-            connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=256)
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-            except BaseException:
-                connection.close()
-                raise
-        self._connection = connection
+            self._connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=256)
+
+    def configure(self) -> None:
+        """Turn on WAL mode."""
+        self.script("PRAGMA journal_mode = WAL;\nPRAGMA synchronous = NORMAL;")
 
     def close(self) -> None:
         """Close the database; harmless when it is closed."""

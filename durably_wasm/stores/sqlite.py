@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from durably_wasm import transitions
@@ -53,7 +53,13 @@ class SqliteStore:
             StoreError: It cannot be opened, or was written by a newer version; it is left as it is then.
         """
         self._db.open()
-        if not self._pending_steps():
+        try:
+            missing = self._pending_steps()
+        except StoreError:
+            self._db.close()
+            raise
+        self._db.configure()
+        if not missing:
             return
         with self._transaction():
             for step in self._pending_steps():  # read again: another process may have been faster
@@ -66,8 +72,7 @@ class SqliteStore:
 
     async def advance_epoch(self) -> int:
         """Count the epoch up, and refuse this object's writes once another does."""
-        self._epoch = None
-        with self._transaction():
+        with self._transaction(fenced=False):
             [[epoch]] = self._run("advance_epoch")
         self._epoch = int(epoch or 0)
         return self._epoch
@@ -94,7 +99,7 @@ class SqliteStore:
             "runs",
             statuses=_json_list(as_tuple(filter.status)),
             jobs=_json_list(as_tuple(filter.job_name)),
-            labels=encode(dict(filter.labels or {})),
+            labels=encode([encode({key: value})[1:-1] for key, value in (filter.labels or {}).items()]),
             limit=-1 if filter.limit is None else filter.limit,
             offset=filter.offset,
         )
@@ -249,8 +254,8 @@ class SqliteStore:
             "created_at": log.created_at,
         }
         with self._transaction():
-            self._run("insert_log", **values)
-        return log_from_row(list(values.values()))
+            [stored] = self._run("insert_log", **values)
+        return log_from_row(stored)
 
     def _enqueue(self, new: NewRun, now: str) -> EnqueueResult:
         same_key = pending = None
@@ -302,19 +307,21 @@ class SqliteStore:
         return steps_from(int(version or 0))
 
     def _run(self, statement: str, /, **values: SqlValue) -> list[SqlRow]:
-        return self._db.run(self._sql[statement], values)
+        return self._db.run(self._sql[statement], {name: _storable(value) for name, value in values.items()})
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, *, fenced: bool = True) -> Iterator[None]:
         """Hold the write lock from the first statement on, so that what is read still holds when it is written."""
         self._db.run("BEGIN IMMEDIATE", {})
         try:
-            self._check_epoch()
+            if fenced:
+                self._check_epoch()
             yield
+            self._db.run("COMMIT", {})
         except BaseException:
-            self._db.run("ROLLBACK", {})
+            with suppress(StoreError):  # the database may have rolled back by itself
+                self._db.run("ROLLBACK", {})
             raise
-        self._db.run("COMMIT", {})
 
     def _check_epoch(self) -> None:
         if self._epoch is None:
@@ -322,6 +329,13 @@ class SqliteStore:
         [[current]] = self._run("epoch")
         if current != self._epoch:
             raise StoreError(f"Epoch {self._epoch} is over: another engine holds the database's lock since")
+
+
+def _storable(value: SqlValue) -> SqlValue:
+    """Escape what UTF-8 cannot hold, such as half a surrogate pair in an error's message."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _json_list(values: tuple[str, ...]) -> str | None:

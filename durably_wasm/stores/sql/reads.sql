@@ -8,19 +8,15 @@ LEFT JOIN payloads AS output ON output.run_id = runs.id AND output.kind = 'outpu
 WHERE runs.id = :id;
 
 -- name: runs
--- :statuses and :jobs are JSON lists or NULL, :labels a JSON object, :limit -1 for all.
+-- :statuses and :jobs are JSON lists or NULL, :limit -1 for all. :labels is a JSON list of
+-- pairs as they stand in the labels' text, '"key":"value"': text inside it has its quotes escaped, so only pairs match.
 SELECT runs.*, input.value, output.value
 FROM runs
 LEFT JOIN payloads AS input ON input.run_id = runs.id AND input.kind = 'input'
 LEFT JOIN payloads AS output ON output.run_id = runs.id AND output.kind = 'output'
 WHERE (:statuses IS NULL OR runs.status IN (SELECT value FROM json_each(:statuses)))
     AND (:jobs IS NULL OR runs.job_name IN (SELECT value FROM json_each(:jobs)))
-    AND NOT EXISTS (
-        SELECT 1 FROM json_each(:labels) AS wanted
-        WHERE NOT EXISTS (
-            SELECT 1 FROM json_each(runs.labels) AS label WHERE label.key = wanted.key AND label.value = wanted.value
-        )
-    )
+    AND NOT EXISTS (SELECT 1 FROM json_each(:labels) AS wanted WHERE instr(runs.labels, wanted.value) = 0)
 ORDER BY runs.created_at DESC, runs.id DESC
 LIMIT :limit OFFSET :offset;
 

@@ -20,7 +20,9 @@ WHERE id IN (
         AND job_name IN (SELECT value FROM json_each(:jobs))
         AND id NOT IN (SELECT value FROM json_each(:exclude))
         AND (lease_expires_at <= :now
-            OR lease_owner GLOB 'lock-[0-9]*-*' AND CAST(substr(lease_owner, 6) AS INTEGER) < :epoch)
+            OR lease_owner GLOB 'lock-[0-9]*'
+                AND lease_owner GLOB 'lock-' || CAST(substr(lease_owner, 6) AS INTEGER) || '-*'
+                AND CAST(substr(lease_owner, 6) AS INTEGER) < :epoch)
     UNION ALL
     SELECT (
         SELECT pending.id FROM runs AS pending
@@ -45,7 +47,9 @@ WHERE id IN (
     WHERE status = 'leased'
         AND id NOT IN (SELECT value FROM json_each(:exclude))
         AND (lease_expires_at <= :now
-            OR lease_owner GLOB 'lock-[0-9]*-*' AND CAST(substr(lease_owner, 6) AS INTEGER) < :epoch)
+            OR lease_owner GLOB 'lock-[0-9]*'
+                AND lease_owner GLOB 'lock-' || CAST(substr(lease_owner, 6) AS INTEGER) || '-*'
+                AND CAST(substr(lease_owner, 6) AS INTEGER) < :epoch)
     UNION ALL
     SELECT * FROM (
         SELECT pending.id FROM runs AS pending
@@ -145,7 +149,8 @@ RETURNING id;
 
 -- name: insert_log
 INSERT INTO logs (id, run_id, step_name, level, message, data, created_at)
-VALUES (:id, :run_id, :step_name, :level, :message, :data, :created_at);
+VALUES (:id, :run_id, :step_name, :level, :message, :data, :created_at)
+RETURNING *;
 
 -- name: delete_steps
 DELETE FROM steps WHERE run_id = :run_id;
