@@ -20,7 +20,8 @@ def count(page: Page, label: str, steps: int) -> dict[str, object]:
 
 def test_a_trigger_returns_the_new_run(page: Page) -> None:
     run = page.evaluate(
-        "durably.jobs.echo.trigger({ when: '2026-01-01T00:00:00Z' }, { labels: { source: 'test' }, idempotencyKey: 'k' })"
+        "durably.jobs.echo.trigger({ when: '2026-01-01T00:00:00Z' },"
+        " { labels: { source: 'test' }, idempotencyKey: 'k' })"
     )
     assert run["status"] == "pending" and run["disposition"] == "created"
     assert run["jobName"] == "echo" and run["labels"] == {"source": "test"} and run["output"] is None

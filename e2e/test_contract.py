@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Playwright
-from tests.contract import database_clauses, driver_clauses, store_clauses
 
 from e2e.browser import Browser
 from e2e.server import Server
+from tests.contract import database_clauses, driver_clauses, store_clauses
 
 CLAUSES = [
     *(f"store: {name}" for name in store_clauses()),

@@ -4,10 +4,9 @@ import itertools
 import json
 import traceback
 
-from tests.contract import database_clauses, driver_clauses, store_clauses
-
 from durably_wasm.browser import IndexedDbStore
 from durably_wasm.browser.bridge import IndexedDbDriver
+from tests.contract import database_clauses, driver_clauses, store_clauses
 
 _numbers = itertools.count()
 
