@@ -48,6 +48,7 @@ class Attempt:
         self._lease_ms = environment.options.lease_ms
         self._breather = Breather()
         self._indexes: dict[str, int] = {}
+        self._next_index = 0
         self._completed: set[str] = set()
         self._unread: dict[str, Step] = {}
         self._running: dict[str, asyncio.Task[object] | None] = {}
@@ -58,6 +59,7 @@ class Attempt:
             return
         for step in await self._insist(lambda: self._store.get_steps(self.run.id)):
             self._indexes[step.name] = step.index
+            self._next_index = max(self._next_index, step.index + 1)
             if step.status == "completed":
                 self._completed.add(step.name)
                 self._unread[step.name] = step
@@ -83,7 +85,9 @@ class Attempt:
         step = self._unread.pop(name, None)
         if step is None:
             steps = await self._insist(lambda: self._store.get_steps(self.run.id))
-            step = next(step for step in steps if step.name == name)
+            step = next((step for step in steps if step.name == name), None)
+        if step is None:  # the run has ended, and its steps with it
+            raise await self.refused()
         return step
 
     def begin(self, name: str) -> int:
@@ -95,7 +99,10 @@ class Attempt:
         if name in self._running:
             raise ConflictError(f"Step {name!r} of run {self.run.id} is already running: parallel steps need own names")
         self._running[name] = asyncio.current_task()
-        return self._indexes.setdefault(name, max(self._indexes.values(), default=-1) + 1)
+        if name not in self._indexes:
+            self._indexes[name] = self._next_index
+            self._next_index += 1
+        return self._indexes[name]
 
     def end(self, name: str) -> None:
         """Forget a running step."""

@@ -12,7 +12,7 @@ from durably_wasm.attempt import Attempt
 from durably_wasm.cancellation import cancel_and_wait, to_its_end
 from durably_wasm.environment import Environment
 from durably_wasm.errors import LeaseLost, StopExecution, StoreError, message_of
-from durably_wasm.events import RunComplete, RunFail, RunLeaseRenewed
+from durably_wasm.events import ErrorContext, RunComplete, RunFail, RunLeaseRenewed
 from durably_wasm.job import JobDefinition
 from durably_wasm.models import Run, RunError, add_ms
 from durably_wasm.payloads import JsonValue
@@ -121,7 +121,7 @@ class Execution:
             lambda: self._store.complete_run(run.id, run.lease_generation, output, attempt.now(), keep_steps=keep),
             "completed",
         ):
-            attempt.report(await attempt.refused(), "run-completion")
+            await self._tell_of_refusal("run-completion")
             return
         duration = self._clock.now() - self._started
         self._emitter.emit(
@@ -135,11 +135,16 @@ class Execution:
             lambda: self._store.fail_run(run.id, run.lease_generation, error, attempt.now(), keep_steps=keep),
             "failed",
         ):
-            attempt.report(await attempt.refused(), "run-failure")
+            await self._tell_of_refusal("run-failure")
             return
         self._emitter.emit(
             RunFail(**attempt.fields, error=error.message, failed_step_name=attempt.failed_step_name or "unknown")
         )
+
+    async def _tell_of_refusal(self, context: ErrorContext) -> None:
+        reason = await self._attempt.refused()
+        if isinstance(reason, LeaseLost):  # whoever cancelled the run knows of it
+            self._attempt.report(reason, context)
 
     async def _renew_lease(self) -> None:
         run, lease_ms = self._run, self._options.lease_ms

@@ -72,7 +72,7 @@ def _to_json(value: object, fallback: Callable[[object], str] | None) -> JsonVal
         return {_key(key): _to_json(item, fallback) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_to_json(item, fallback) for item in value]
-    if is_dataclass(value) and not hasattr(value, "__pydantic_serializer__"):
+    if is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "__pydantic_serializer__"):
         return {field.name: _to_json(getattr(value, field.name), fallback) for field in fields(value)}
     return _to_json(_by_pydantic(value, fallback), fallback)
 

@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 UNDECLARED: Any = type("Undeclared", (), {"__repr__": lambda self: "<from annotation>"})()
 
+_VALUES = frozenset({"default", "expected", "members", "metadata"})  # in a core schema: no schemas, but users' values
 _BYTES_AS_BASE64 = CoreConfig(ser_json_bytes="base64", val_json_bytes="base64")
 
 
@@ -148,7 +149,7 @@ def _with_bytes_as_base64(schema: Any) -> Any:
         return type(schema)(map(_with_bytes_as_base64, schema))
     if not isinstance(schema, dict):
         return schema
-    changed = {key: _with_bytes_as_base64(part) for key, part in schema.items()}
+    changed = {key: part if key in _VALUES else _with_bytes_as_base64(part) for key, part in schema.items()}
     if changed.get("type") in ("model", "dataclass", "typed-dict"):
         changed["config"] = {**_BYTES_AS_BASE64, **(changed.get("config") or {})}
     return changed

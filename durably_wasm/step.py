@@ -202,14 +202,15 @@ class _StepExecution:
         try:
             schema = find_schema()
             result = call()
-            value = self._storable(await result if inspect.isawaitable(result) else result, schema)
+            value, read_back = self._storable(await result if inspect.isawaitable(result) else result, schema)
         except BaseException as error:
             if self._is_stopped_by(error):
                 self._cancel()
             else:
                 await to_its_end(self._fail(error))
             raise
-        return schema.from_json((await to_its_end(self._complete(value))).output)
+        await to_its_end(self._complete(value))
+        return read_back
 
     def _is_stopped_by(self, error: BaseException) -> bool:
         """Say whether an error is the step's being stopped: not a stray CancelledError, but any cleanup that failed."""
@@ -218,13 +219,15 @@ class _StepExecution:
         task = asyncio.current_task()
         return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
-    def _storable(self, result: object, schema: Schema[T]) -> JsonValue:
+    def _storable(self, result: object, schema: Schema[T]) -> tuple[JsonValue, T]:
+        """Return a result as it is stored, and as it is read back from there, live and on every replay."""
         try:
-            return schema.to_json(schema.validate(result))
+            value = schema.to_json(schema.validate(result))
+            return value, schema.from_json(value)
         except Exception as error:  # a user's validator may raise anything
             raise TypeError(f"The result of step {self._name!r} cannot be stored: {explain(error)}") from error
 
-    async def _complete(self, value: JsonValue) -> Step:
+    async def _complete(self, value: JsonValue) -> None:
         step = await self._persist(NewStep(self._name, self._index, "completed", output=value, started_at=self._since))
         duration = self._attempt.clock.now() - self._started
         self._attempt.emitter.emit(
@@ -236,7 +239,6 @@ class _StepExecution:
                 duration=round(duration.total_seconds() * 1000),
             )
         )
-        return step
 
     async def _fail(self, error: BaseException) -> None:
         message = message_of(error)
