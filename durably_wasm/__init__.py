@@ -46,7 +46,7 @@ from durably_wasm.events import (
 )
 from durably_wasm.handle import JobHandle
 from durably_wasm.job import JobDefinition, define_job
-from durably_wasm.models import Log, Progress, Run, RunFilter, Step, TriggerResult, WaitResult
+from durably_wasm.models import Log, Progress, Run, RunFilter, Step, TriggerItem, TriggerResult, WaitResult
 from durably_wasm.plugins import with_log_persistence
 from durably_wasm.step import StepContext
 
@@ -88,6 +88,7 @@ __all__ = [
     "StepStart",
     "StopExecution",
     "StoreError",
+    "TriggerItem",
     "TriggerResult",
     "ValidationError",
     "WaitResult",

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from durably_wasm.clock import Clock, SystemClock
 from durably_wasm.environment import Environment
 from durably_wasm.errors import ConflictError, NotFoundError, RunCancelled, ValidationError, message_of
-from durably_wasm.events import Emitter, ErrorListener, Event, Listener, RunCancel, RunLeased, WorkerError
-from durably_wasm.execution import Execution
-from durably_wasm.handle import JobHandle
+from durably_wasm.events import Emitter, ErrorListener, Event, Listener, RunCancel, RunDelete, WorkerError
+from durably_wasm.handle import JobHandle, Jobs
 from durably_wasm.job import JobDefinition
-from durably_wasm.models import Log, OneOrMore, Run, RunFilter, Step
+from durably_wasm.maintenance import Maintenance
+from durably_wasm.models import TERMINAL, Log, OneOrMore, Run, RunFilter, Step, to_iso
 from durably_wasm.options import Options, Retention
+from durably_wasm.processing import Processing
 from durably_wasm.schema import UNDECLARED, schema_of
 from durably_wasm.stores import Store
+from durably_wasm.subscribing import subscribe
 from durably_wasm.triggering import Triggering
 from durably_wasm.waiting import OnLog, OnProgress, wait_for_run
 from durably_wasm.worker import Worker
@@ -32,28 +35,6 @@ class Plugin(Protocol):
     def install(self, durably: Durably) -> None:
         """Subscribe to what the plugin needs."""
         ...
-
-
-class Jobs(Mapping[str, JobHandle[Any, Any]]):
-    """The handles of the registered jobs, by attribute or item, under the keys they were registered with."""
-
-    def __init__(self, handles: Mapping[str, JobHandle[Any, Any]]) -> None:
-        self._handles = handles
-
-    def __getattr__(self, key: str) -> JobHandle[Any, Any]:
-        try:
-            return self._handles[key]
-        except KeyError:
-            raise AttributeError(f"No job is registered as {key!r}; there are: {', '.join(self._handles)}") from None
-
-    def __getitem__(self, key: str) -> JobHandle[Any, Any]:
-        return self._handles[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._handles)
-
-    def __len__(self) -> int:
-        return len(self._handles)
 
 
 def create_durably(
@@ -124,12 +105,13 @@ class Durably:
         self._environment = Environment(store=store, clock=clock, emitter=self._emitter, options=options)
         self._handles: dict[str, JobHandle[Any, Any]] = {}
         self._by_name: dict[str, JobHandle[Any, Any]] = {}
-        self._executions: dict[str, Execution] = {}
-        self._before_end: list[Callable[[str], Awaitable[None]]] = []
         self._migration: asyncio.Task[None] | None = None
+        self._maintenance = Maintenance(self._environment)
         self.jobs = Jobs(self._handles)
+        self._processing = Processing(self._environment, self._by_name, wake=lambda: self._worker.wake())
         self._worker = Worker(
             self.process_one,
+            self._maintain,
             clock=clock,
             polling_interval_ms=options.polling_interval_ms,
             slots=options.max_concurrent_runs,
@@ -152,7 +134,7 @@ class Durably:
             handle = by_name.setdefault(job.name, JobHandle(job, self._environment, self._triggering))
             if handle.definition is not job:
                 raise ConflictError(f"A different job is already registered as {job.name!r}")
-        self._by_name = by_name
+        self._by_name.update(by_name)
         self._handles.update({key: by_name[job.name] for key, job in jobs.items()})
         self._worker.wake()
         return self
@@ -202,34 +184,20 @@ class Durably:
     async def process_one(self, worker_id: str | None = None) -> bool:
         """Claim a run and execute it to its end; say whether there was one.
 
+        Cancelling this stops the job and gives the run's lease back.
+
         Raises:
             StoreError: The claim failed.
         """
-        run = await self.store.claim_next(
-            worker_id or self.worker_id,
-            self._environment.now(),
-            self._options.lease_ms,
-            jobs=list(self._by_name),
-            exclude=list(self._executions),
-            epoch=self.epoch,
-        )
-        if run is None:
-            return False
-        execution = Execution(run, self._by_name[run.job_name].definition, self._environment, self._settle)
-        self._executions[run.id] = execution
-        try:
-            self._tell_of_lease(run)
-            await execution.run_to_end()
-        finally:
-            del self._executions[run.id]
-            if run.concurrency_key is not None:
-                self._worker.wake()
-        return True
+        return await self._processing.process_one(worker_id or self.worker_id, self.epoch)
 
     async def process_until_idle(self, worker_id: str | None = None, max_runs: int | None = None) -> int:
         """Process runs one after another until none is due, or `max_runs` were; return how many."""
         count = 0
-        while (max_runs is None or count < max_runs) and await self.process_one(worker_id):
+        while max_runs is None or count < max_runs:
+            if not await self.process_one(worker_id):
+                await self._maintain()
+                break
             count += 1
         return count
 
@@ -259,7 +227,7 @@ class Durably:
 
     def before_end(self, hook: Callable[[str], Awaitable[None]]) -> None:
         """Await ``hook(run_id)`` whenever a job's function has ended, before the run's final status is written."""
-        self._before_end.append(hook)
+        self._processing.before_end.append(hook)
 
     async def get_run(self, run_id: str) -> Run | None:
         """Return a run, or None."""
@@ -288,6 +256,49 @@ class Durably:
         """Return a run's stored log lines in the order they were written; see `with_log_persistence`."""
         return await self.store.get_logs(run_id)
 
+    async def retrigger(self, run_id: str) -> Run:
+        """Trigger an ended run again and return the new run: same input, labels and concurrency key.
+
+        Raises:
+            NotFoundError: There is no such run, or its job is not registered.
+            ConflictError: It has not ended, or a pending run has its concurrency key.
+            ValidationError: Its input does not fit the job any more.
+        """
+        run = await self._existing(run_id)
+        handle = self._by_name.get(run.job_name)
+        if handle is None:
+            raise NotFoundError(f"Cannot retrigger run {run_id}: no job {run.job_name!r} is registered")
+        try:
+            input = handle.definition.check_json_input(run.input)
+        except ValidationError as error:
+            raise ValidationError(f"Cannot retrigger run {run_id}: {error}") from error
+        return (await self._triggering.enqueue(self._triggering.repetition(run, input))).run
+
+    async def delete_run(self, run_id: str) -> None:
+        """Delete an ended run with its steps, logs and labels.
+
+        Raises:
+            NotFoundError: There is no such run.
+            ConflictError: It has not ended.
+        """
+        run = await self._existing(run_id)
+        if run.status not in TERMINAL:
+            raise ConflictError(f"Cannot delete run {run_id}: it is {run.status}")
+        await self.store.delete_run(run_id)
+        self._emitter.emit(RunDelete(run_id=run_id, job_name=run.job_name, labels=dict(run.labels)))
+
+    async def purge_runs(self, older_than: datetime, limit: int = 500) -> int:
+        """Delete up to `limit` runs that ended before a time, oldest first, without events; return how many.
+
+        Raises:
+            ValidationError: The time has no time zone, or the limit is no integer of at least 0.
+        """
+        if not isinstance(older_than, datetime) or older_than.tzinfo is None:
+            raise ValidationError(f"older_than must be a datetime with a time zone, not {older_than!r}")
+        if type(limit) is not int or limit < 0:
+            raise ValidationError(f"limit must be an integer of at least 0, not {limit!r}")
+        return await self.store.purge_runs(to_iso(older_than), limit)
+
     async def cancel(self, run_id: str) -> None:
         """Cancel a pending or leased run, at once; its job is stopped wherever it awaits.
 
@@ -297,13 +308,10 @@ class Durably:
         """
         keep_steps = self._options.preserve_steps
         cancelled = await self.store.cancel_run(run_id, self._environment.now(), keep_steps=keep_steps)
-        run = await self.store.get_run(run_id)
-        if run is None:
-            raise NotFoundError(f"No run has the id {run_id}")
+        run = await self._existing(run_id)
         if not cancelled:
             raise ConflictError(f"Cannot cancel run {run_id}: it is {run.status}")
-        if execution := self._executions.get(run_id):
-            execution.stop(RunCancelled(f"Run {run_id} was cancelled"))
+        self._processing.stop(run_id, RunCancelled(f"Run {run_id} was cancelled"))
         self._emitter.emit(RunCancel(run_id=run.id, job_name=run.job_name, labels=dict(run.labels)))
         self._worker.wake()
 
@@ -340,27 +348,28 @@ class Durably:
             on_log=on_log,
         )
 
+    def subscribe(self, run_id: str) -> AsyncIterator[Event]:
+        """Follow a run: first where it is now (``sequence`` 0), then every event of it, until it has ended.
+
+        Raises:
+            NotFoundError: There is no such run; at the first iteration.
+        """
+        return subscribe(self._environment, run_id)
+
+    async def _existing(self, run_id: str) -> Run:
+        run = await self.store.get_run(run_id)
+        if run is None:
+            raise NotFoundError(f"No run has the id {run_id}")
+        return run
+
+    async def _maintain(self) -> None:
+        await self._maintenance.run(self._by_name)
+
     async def _migrate(self) -> None:
         await self.store.migrate()
         if self._options.exclusive:
             self.epoch = await self.store.advance_epoch()
             self.worker_id = self._new_worker_id()
-
-    async def _settle(self, run_id: str) -> None:
-        for hook in self._before_end:
-            await hook(run_id)
-
-    def _tell_of_lease(self, run: Run) -> None:
-        self._emitter.emit(
-            RunLeased(
-                run_id=run.id,
-                job_name=run.job_name,
-                labels=dict(run.labels),
-                input=run.input,
-                lease_owner=run.lease_owner or "",
-                lease_expires_at=run.lease_expires_at or "",
-            )
-        )
 
     def _report_claim(self, error: Exception) -> None:
         self._emitter.emit(WorkerError(error=message_of(error), context="claim"))

@@ -48,7 +48,7 @@ class Execution:
         environment: Environment,
         before_end: BeforeEnd,
     ) -> None:
-        self._run = run
+        self.run = run
         self._definition = job
         self._store = environment.store
         self._clock = environment.clock
@@ -69,7 +69,7 @@ class Execution:
     async def run_to_end(self) -> None:
         """Execute the job and write how it ended, unless the run is not ours any more.
 
-        Cancelling this stops the job and gives the lease back.
+        When this is cancelled, the job still has to be stopped: see `give_back`.
         """
         renewal = asyncio.create_task(self._renew_lease())
         try:
@@ -80,20 +80,17 @@ class Execution:
             await self._attempt.end_steps()
             outcome = None if self._job.cancelled() else self._job.result()
             await self._progress.flush()
-            await self._before_end(self._run.id)
+            await self._before_end(self.run.id)
             await cancel_and_wait(renewal)  # or it might see the end before its writer knows of it
             if outcome is not None and self._attempt.stopped is None:
                 await to_its_end(self._write_end(outcome))
         except StopExecution:
-            await self._before_end(self._run.id)
-        except asyncio.CancelledError:
-            await to_its_end(self._give_back())
-            raise
+            await self._before_end(self.run.id)
         finally:
             await cancel_and_wait(renewal)
 
     async def _outcome_of_job(self) -> _Outcome:
-        job, run = self._definition, self._run
+        job, run = self._definition, self.run
         try:
             input = job.input_schema.from_json(run.input)
         except Exception as error:  # a user's validator may raise anything
@@ -115,7 +112,7 @@ class Execution:
             await self._fail(outcome.error)
 
     async def _complete(self, output: JsonValue) -> None:
-        run, keep = self._run, self._options.preserve_steps
+        run, keep = self.run, self._options.preserve_steps
         attempt = self._attempt
         if not await attempt.end_run(
             lambda: self._store.complete_run(run.id, run.lease_generation, output, attempt.now(), keep_steps=keep),
@@ -129,7 +126,7 @@ class Execution:
         )
 
     async def _fail(self, error: RunError) -> None:
-        run, keep = self._run, self._options.preserve_steps
+        run, keep = self.run, self._options.preserve_steps
         attempt = self._attempt
         if not await attempt.end_run(
             lambda: self._store.fail_run(run.id, run.lease_generation, error, attempt.now(), keep_steps=keep),
@@ -147,7 +144,7 @@ class Execution:
             self._attempt.report(reason, context)
 
     async def _renew_lease(self) -> None:
-        run, lease_ms = self._run, self._options.lease_ms
+        run, lease_ms = self.run, self._options.lease_ms
         while True:
             await self._clock.sleep(self._options.lease_renew_interval_ms)
             now = self._attempt.now()
@@ -169,14 +166,15 @@ class Execution:
                 )
             )
 
-    async def _give_back(self) -> None:
+    async def give_back(self) -> None:
+        """Stop the job and give the run's lease back, for another worker to claim it at once."""
         self.stop(LeaseLost("The worker was cancelled"))
         if self._job is not None:
             await asyncio.wait({self._job})
         await self._attempt.end_steps()
-        await self._before_end(self._run.id)
+        await self._before_end(self.run.id)
         try:
-            await self._store.release_lease(self._run.id, self._run.lease_generation, self._attempt.now())
+            await self._store.release_lease(self.run.id, self.run.lease_generation, self._attempt.now())
         except StoreError as error:
             self._attempt.report(error, "store")
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Generic
 
 from durably_wasm.environment import Environment
+from durably_wasm.errors import ValidationError
 from durably_wasm.job import JobDefinition
 from durably_wasm.models import (
     Coalesce,
     In,
+    NewRun,
     OneOrMore,
     Out,
     Run,
     RunFilter,
+    TriggerItem,
     TriggerResult,
     WaitResult,
 )
@@ -77,6 +80,23 @@ class JobHandle(Generic[In, Out]):
         result = await self._triggering.enqueue(new)
         return TriggerResult(**_typed(self._definition, result.run), disposition=result.disposition)
 
+    async def batch_trigger(
+        self, items: Sequence[In | Mapping[str, object] | TriggerItem[Any]]
+    ) -> list[TriggerResult[In, Out]]:
+        """Store a run for each item, all of them in one transaction or, if anything is wrong, none.
+
+        An item is an input, or a `TriggerItem` that has more than that.
+
+        Raises:
+            ValidationError: An item is wrong; the message says ``at index i``.
+            ConflictError: A pending run has one of the concurrency keys.
+        """
+        new_runs = [self._new_run_at(index, item) for index, item in enumerate(items)]
+        results = await self._triggering.enqueue_many(new_runs) if new_runs else []
+        return [
+            TriggerResult(**_typed(self._definition, result.run), disposition=result.disposition) for result in results
+        ]
+
     async def trigger_json(self, input: JsonValue, **options: Any) -> TriggerResult:
         """Trigger with an input that comes as JSON, from a page, where text may stand for dates or bytes.
 
@@ -118,6 +138,21 @@ class JobHandle(Generic[In, Out]):
         output = self._definition.output_schema.from_json(run.output)
         return WaitResult(id=run.id, output=output, disposition=triggered.disposition)
 
+    def _new_run_at(self, index: int, item: In | Mapping[str, object] | TriggerItem[Any]) -> NewRun:
+        if not isinstance(item, TriggerItem):
+            item = TriggerItem(item)
+        try:
+            return self._triggering.new_run(
+                self.name,
+                self._definition.input_to_json(item.input),
+                idempotency_key=item.idempotency_key,
+                concurrency_key=item.concurrency_key,
+                coalesce=item.coalesce,
+                labels=item.labels,
+            )
+        except ValidationError as error:
+            raise ValidationError(f"{error} (at index {index})") from error
+
     async def get_run(self, run_id: str) -> Run[In, Out] | None:
         """Return a run of this job, or None when there is none or it is another job's."""
         run = await self._environment.store.get_run(run_id)
@@ -134,6 +169,28 @@ class JobHandle(Generic[In, Out]):
         """Return this job's runs that match, newest first; see `Durably.get_runs`."""
         found = await self._environment.store.get_runs(RunFilter(status, self.name, labels, limit, offset))
         return [Run(**_typed(self._definition, run)) for run in found]
+
+
+class Jobs(Mapping[str, JobHandle[Any, Any]]):
+    """The handles of the registered jobs, by attribute or item, under the keys they were registered with."""
+
+    def __init__(self, handles: Mapping[str, JobHandle[Any, Any]]) -> None:
+        self._handles = handles
+
+    def __getattr__(self, key: str) -> JobHandle[Any, Any]:
+        try:
+            return self._handles[key]
+        except KeyError:
+            raise AttributeError(f"No job is registered as {key!r}; there are: {', '.join(self._handles)}") from None
+
+    def __getitem__(self, key: str) -> JobHandle[Any, Any]:
+        return self._handles[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._handles)
+
+    def __len__(self) -> int:
+        return len(self._handles)
 
 
 def _typed(definition: JobDefinition[In, Out], run: Run) -> dict[str, Any]:

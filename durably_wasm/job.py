@@ -7,6 +7,7 @@ import sys
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Generic, TypeVar, overload
 
 from durably_wasm.errors import ValidationError
@@ -80,10 +81,10 @@ def define_job(
     """
     if not isinstance(name, str) or not name:
         raise ValidationError(f"A job's name must be text and not empty, not {name!r}")
-    scope = sys._getframe(1).f_locals  # where a class is that only the annotations name, as pydantic looks for it
+    caller = sys._getframe(1)
     if run is None:
-        return lambda function: _define(name, input, output, function, scope)
-    return _define(name, input, output, run, scope)
+        return lambda function: _define(name, input, output, function, _scope(function, caller))
+    return _define(name, input, output, run, _scope(run, caller))
 
 
 class _JobDecorator(typing.Protocol):
@@ -91,6 +92,12 @@ class _JobDecorator(typing.Protocol):
     def __call__(self, function: Callable[[Any, In], Awaitable[Out]], /) -> JobDefinition[In, Out]: ...
     @overload
     def __call__(self, function: Callable[[Any], Awaitable[Out]], /) -> JobDefinition[None, Out]: ...
+
+
+def _scope(function: JobFunction[Any], caller: FrameType) -> Mapping[str, Any]:
+    """Return the local names that a function's annotations may mean, if it was written inside the calling function."""
+    inside = f"{caller.f_code.co_qualname}.<locals>."
+    return caller.f_locals if getattr(function, "__qualname__", "").startswith(inside) else {}
 
 
 def _define(

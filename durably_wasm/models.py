@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Generic, Literal, TypeAlias
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, get_args
 
+from durably_wasm.errors import ValidationError
 from durably_wasm.payloads import JsonValue
 
 if TYPE_CHECKING:
@@ -140,6 +141,17 @@ class NewRun:
 
 
 @dataclass(frozen=True, slots=True)
+class TriggerItem(Generic[In]):
+    """One item of a batch that has more than an input; see `JobHandle.trigger` for what it may have."""
+
+    input: In
+    idempotency_key: str | None = None
+    concurrency_key: str | None = None
+    coalesce: Coalesce | None = None
+    labels: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewStep:
     """The checkpoint of one step, to be written under the run's generation."""
 
@@ -175,13 +187,35 @@ class EnqueueResult:
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs to list, newest first; a list means any of its members, None or an empty one no filter."""
+    """Which runs to list, newest first; a list means any of its members, None or an empty one no filter.
+
+    Raises:
+        ValidationError: A field is wrong; the message names it.
+    """
 
     status: OneOrMore = None
     job_name: OneOrMore = None
     labels: Mapping[str, str] | None = None
     limit: int | None = None
     offset: int = 0
+
+    def __post_init__(self) -> None:
+        _check_names("status", self.status, get_args(RunStatus))
+        _check_names("job_name", self.job_name)
+        if self.labels is not None and not isinstance(self.labels, Mapping):
+            raise ValidationError(f"labels must be a mapping of text to text, not {self.labels!r}")
+        for name, value in (("limit", self.limit), ("offset", self.offset)):
+            if not (name == "limit" and value is None) and (type(value) is not int or value < 0):
+                raise ValidationError(f"{name} must be an integer of at least 0, not {value!r}")
+
+
+def _check_names(name: str, value: OneOrMore, known: Sequence[str] = ()) -> None:
+    if value is not None and not isinstance(value, str | Sequence):
+        raise ValidationError(f"{name} must be text or a list of texts, not {value!r}")
+    for one in as_tuple(value):
+        if not isinstance(one, str) or (known and one not in known):
+            expected = f"one of {', '.join(known)}" if known else "text"
+            raise ValidationError(f"{name} must be {expected}, not {one!r}")
 
 
 def to_iso(moment: datetime) -> str:
@@ -192,6 +226,11 @@ def to_iso(moment: datetime) -> str:
 def add_ms(iso: str, ms: int) -> str:
     """Return the time `ms` milliseconds after a stored one."""
     return to_iso(datetime.fromisoformat(iso) + timedelta(milliseconds=ms))
+
+
+def ms_between(start: str, end: str) -> int:
+    """Return the milliseconds from one stored time to another."""
+    return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds() * 1000)
 
 
 def as_tuple(filter_value: OneOrMore) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ def annotation_of(function: Callable[..., object], name: str, scope: Mapping[str
     if name not in hints:
         return UNDECLARED
     own = inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
-    names = {**scope, **getattr(function, "__globals__", {}), **own}
+    names = {**getattr(function, "__globals__", {}), **scope, **own}
 
     def bearer() -> None: ...
 

@@ -9,9 +9,9 @@ from typing import Any
 import pydantic
 
 from durably_wasm.environment import Environment
-from durably_wasm.errors import ValidationError
+from durably_wasm.errors import ConflictError, ValidationError
 from durably_wasm.events import RunCoalesced, RunTrigger
-from durably_wasm.models import Coalesce, EnqueueResult, NewRun
+from durably_wasm.models import TERMINAL, Coalesce, EnqueueResult, NewRun, Run
 from durably_wasm.payloads import JsonValue
 from durably_wasm.schema import Schema, explain
 
@@ -48,6 +48,16 @@ class Triggering:
         if coalesce is not None and concurrency_key is None:
             raise ValidationError("coalesce needs a concurrency_key: it joins the pending run that has the same one")
         return NewRun(job_name, input, idempotency_key, concurrency_key, coalesce, self._checked_labels(labels))
+
+    def repetition(self, run: Run, input: JsonValue) -> NewRun:
+        """Return what triggers an ended run again: labels and concurrency key are kept, the idempotency key is not.
+
+        Raises:
+            ConflictError: It has not ended.
+        """
+        if run.status not in TERMINAL:
+            raise ConflictError(f"Cannot retrigger run {run.id}: it is {run.status}")
+        return self.new_run(run.job_name, input, concurrency_key=run.concurrency_key, labels=run.labels)
 
     async def enqueue(self, new: NewRun) -> EnqueueResult:
         """Store a run, tell of it and wake the worker."""

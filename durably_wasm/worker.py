@@ -15,7 +15,7 @@ _LONGEST_PAUSE_MS = 10_000
 
 
 class Worker:
-    """Keeps a number of slots busy with `process_one`, which says whether there was anything to do.
+    """Keeps a number of slots busy with `process_one`, which says whether there was anything to do; else `maintain` is.
 
     An idle slot tries again when woken, or after the polling interval. A claim that fails is retried with a growing
     pause, and `report` hears of it once an outage.
@@ -24,6 +24,7 @@ class Worker:
     def __init__(
         self,
         process_one: ProcessOne,
+        maintain: Callable[[], Awaitable[None]],
         *,
         clock: Clock,
         polling_interval_ms: int,
@@ -31,6 +32,7 @@ class Worker:
         report: Callable[[Exception], None],
     ) -> None:
         self._process_one = process_one
+        self._maintain = maintain
         self._clock = clock
         self._polling_interval_ms = polling_interval_ms
         self._slots = slots
@@ -79,6 +81,7 @@ class Worker:
                 continue
             pause, self._outage = _FIRST_PAUSE_MS, False
             if not worked:
+                await self._maintain()
                 await self._wait(news, self._polling_interval_ms)
 
     async def _wait(self, news: asyncio.Event, ms: int) -> None:

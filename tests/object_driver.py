@@ -105,9 +105,6 @@ class FakeObjectDriver:
         return self._database
 
 
-# --- The named reads of `web/shared/reads.js`
-
-
 def _read_run(contents: Contents, params: Any) -> list[Record]:
     run = contents["runs"].get(key_of(params["id"]))
     return [] if run is None else [_with_payloads(contents, run)]
@@ -148,9 +145,6 @@ def _all_of(contents: Contents, store: str, run_id: str) -> list[Record]:
 def _with_payloads(contents: Contents, run: Record) -> Record:
     texts = {payload["kind"]: payload["text"] for payload in _all_of(contents, "payloads", run["id"])}
     return {**run, "input": texts.get("input"), "output": texts.get("output")}
-
-
-# --- Operations
 
 
 def _read(contents: Contents, read: Operation) -> Record | list[Record] | None:
@@ -204,9 +198,6 @@ def _check_unique(contents: Contents, store: str, primary: Key, record: Record) 
             for other, stored in contents[store].items():
                 if other != primary and _index_key(index, stored) == key:
                     raise StoreError(f"ConstraintError: {name} of {store} has this key already")
-
-
-# --- Keys and values as JavaScript has them
 
 
 def is_key(value: Any) -> bool:

@@ -94,6 +94,16 @@ class TestAnnotations:
         assert (job.input, job.output) == (Local, list[Local])
         assert define_job("function", run=function).input is Local
 
+    def test_may_name_a_local_class_that_hides_a_global_one(self) -> None:
+        class Order(BaseModel):
+            local: bool
+
+        @define_job("local")
+        async def job(step: StepContext, input: Order) -> list[Order]:
+            return [input]
+
+        assert (job.input, job.output) == (Order, list[Order])
+
     def test_mean_what_they_mean_where_the_function_was_written(self) -> None:
         elsewhere = ModuleType("elsewhere")
         exec("async def run(step, order: 'Order') -> 'Local': ...\nOrder = Local = bytes", vars(elsewhere))

@@ -481,8 +481,9 @@ class TestLogLines:
             if end == "failed":
                 raise ValueError("no")
 
+        writing = asyncio.Event()
         slow = intercept(store)
-        slow.before("create_log", *[lambda: asyncio.sleep(0)] * 10)
+        slow.before("create_log", *[writing.wait] * 10)
         durably = engine(job, store=slow)
         assert durably.use(with_log_persistence()) is durably
         stored_at_end: list[int] = []
@@ -494,6 +495,9 @@ class TestLogLines:
         if end == "cancelled":
             await durably.cancel(run.id)
             await settle()
+        assert not task.done() and stored_at_end == []
+        writing.set()
+        await settle()
         assert task.done()
         logs = await durably.get_logs(run.id)
         assert [(log.message, log.step_name, log.level, log.data) for log in logs] == [

@@ -361,6 +361,31 @@ class TestConcurrencyKey:
         assert len(of_type(events, "run:complete")) == 2
         await at_once(durably.stop())
 
+    async def test_is_freed_at_once_for_a_worker_that_is_idle(
+        self, engine: Engine, record: Record, settle: Settle, at_once: AtOnce
+    ) -> None:
+        gates = {"first": asyncio.Event(), "second": asyncio.Event()}
+
+        @define_job("job")
+        async def job(step: StepContext, name: str) -> None:
+            await gates[name].wait()
+
+        durably = engine(job, polling_interval_ms=60_000)
+        events = record(durably)
+        await durably.jobs.job.trigger("first", concurrency_key="tenant")
+        by_hand = asyncio.create_task(durably.process_one())
+        await settle()
+        await durably.init()
+        await durably.jobs.job.trigger("second", concurrency_key="tenant")
+        await settle()
+        assert [event.input for event in of_type(events, "run:leased")] == ["first"]
+        gates["first"].set()
+        await settle()
+        assert by_hand.done()
+        assert [event.input for event in of_type(events, "run:leased")] == ["first", "second"]
+        gates["second"].set()
+        await at_once(durably.stop())
+
     async def test_is_freed_by_a_cancellation_at_once(
         self, engine: Engine, record: Record, settle: Settle, store: MemoryStore, at_once: AtOnce
     ) -> None:

@@ -62,9 +62,6 @@ class Model(BaseModel):
     value: Any = None
 
 
-# --- JSON as text
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -99,9 +96,6 @@ def test_no_text_is_written_that_other_languages_cannot_read(value: JsonValue) -
         encode(value)
 
 
-# --- What stays as it is
-
-
 @pytest.mark.parametrize(
     "value",
     [
@@ -131,9 +125,6 @@ def test_what_is_returned_is_a_copy() -> None:
     result = to_json(value)
     value["a"].append(2)
     assert result == {"a": [1]}
-
-
-# --- What something else stands for
 
 
 @pytest.mark.parametrize(
@@ -179,9 +170,6 @@ def test_what_pydantic_does_not_know_goes_to_the_fallback() -> None:
         {"name": "a", "value": "Opaque", "rest": []}
     ]
     assert to_json([1, (2,)], fallback=lambda value: "unused") == [1, [2]]
-
-
-# --- What is refused
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,6 @@ def files_beside(file: Path) -> list[str]:
     return [path.name for path in file.parent.iterdir()]
 
 
-# --- Opening
-
-
 async def test_a_path_may_be_text(file: Path) -> None:
     store = SqliteStore(str(file))
     await store.migrate()
@@ -170,15 +167,28 @@ async def test_a_newer_schema_in_another_journal_mode_is_left_in_it(newer: Sqlit
     assert bytes_of(file) == before
 
 
-# --- The schema
-
-
 async def test_columns_are_in_the_order_of_the_fields(sqlite: SqliteStore, raw: sqlite3.Connection) -> None:
     """Rows are read by position (`stores.rows`)."""
     of_runs = [field.name for field in fields(Run) if field.name not in ("input", "output")]
     assert _columns(raw, "runs") == of_runs
     assert _columns(raw, "steps") == [field.name for field in fields(Step)]
     assert _columns(raw, "logs") == [field.name for field in fields(Log)]
+
+
+async def test_the_database_itself_holds_the_rules_of_keys(sqlite: SqliteStore, raw: sqlite3.Connection) -> None:
+    for job in ("import", "export"):
+        await enqueued(sqlite, job_name=job, idempotency_key=job, concurrency_key="shop-1")
+    for rule, change in (
+        ("one leased run a key", "UPDATE runs SET status = 'leased'"),
+        ("one pending run a job and key", "UPDATE runs SET job_name = 'import'"),
+        (
+            "one run a job and idempotency key",
+            "UPDATE runs SET job_name = 'a', idempotency_key = 'b', status = 'failed'",
+        ),
+    ):
+        with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+            raw.execute(change)
+            pytest.fail(rule)
 
 
 async def test_the_database_carries_its_version(sqlite: SqliteStore, raw: sqlite3.Connection) -> None:
@@ -193,9 +203,6 @@ def test_statements_are_named_once() -> None:
 
 def _columns(raw: sqlite3.Connection, table: str) -> list[str]:
     return [column[1] for column in raw.execute(f"PRAGMA table_info({table})")]
-
-
-# --- Two stores on one file
 
 
 async def test_two_stores_share_a_file(file: Path, sqlite: SqliteStore) -> None:
@@ -272,9 +279,6 @@ async def test_a_deleted_run_leaves_nothing_behind(sqlite: SqliteStore, raw: sql
             assert raw.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
 
 
-# --- Statements that fail
-
-
 class FailingDriver(StandardDriver):
     """A database that refuses a statement when it is told to."""
 
@@ -347,9 +351,6 @@ async def test_a_conflict_leaves_no_transaction_open(sqlite: SqliteStore, raw: s
     await raised(ConflictError, sqlite.enqueue_many([new_run(), new_run(concurrency_key="shop-1")], NOW))
     raw.execute("BEGIN IMMEDIATE")
     raw.execute("ROLLBACK")
-
-
-# --- What an operation costs
 
 
 async def test_a_checkpoint_does_not_touch_the_payloads(sqlite: SqliteStore, raw: sqlite3.Connection) -> None:
@@ -457,9 +458,6 @@ def test_runs_are_read_in_order_and_not_sorted(name: str, sorts: int) -> None:
 
 def test_a_claim_does_not_look_at_the_backlog_of_other_jobs() -> None:
     assert "SEARCH pending USING INDEX runs_pending_by_job (job_name=?)" in plan_of("due_of_jobs")
-
-
-# --- What SQLite makes of types
 
 
 async def test_numbers_that_look_like_text_stay_text(sqlite: SqliteStore) -> None:

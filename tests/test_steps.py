@@ -741,8 +741,11 @@ class TestStoredSteps:
         assert ended is not None and (ended.current_step_index, ended.completed_step_count) == (1, 1)
 
 
-async def test_steps_that_never_suspend_let_the_loop_run_within_a_frame(execute: Execute) -> None:
+async def test_steps_that_never_suspend_let_the_loop_run_within_a_frame(
+    engine: Engine, interrupt: Interrupt, at_once: AtOnce
+) -> None:
     turns: list[int] = []
+    gate = asyncio.Event()
 
     def busy() -> None:
         end = time.perf_counter() + 0.017  # the one promise that is about real time: a turn every 16 ms
@@ -750,10 +753,18 @@ async def test_steps_that_never_suspend_let_the_loop_run_within_a_frame(execute:
             pass
 
     @job_of
-    async def job(step: StepContext) -> int:
-        asyncio.get_running_loop().call_soon(turns.append, 1)
+    async def job(step: StepContext) -> None:
+        asyncio.get_running_loop().call_soon(turns.append, len(turns))
+        if turns:
+            busy()
         await step.run("busy", busy)
-        return len(turns)
+        turns.append(-1)
+        await gate.wait()
 
-    run, _ = await execute(job)
-    assert run.output == 1
+    durably = engine(job)
+    await durably.jobs.job.trigger()
+    await interrupt(durably)
+    assert turns == [0, -1]
+    gate.set()
+    await at_once(durably.process_one())
+    assert turns == [0, -1, 2, -1]  # also when the step is only read

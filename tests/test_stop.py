@@ -712,7 +712,8 @@ class TestExceptionGroup:
     ) -> None:
         @job_of
         async def job(step: StepContext) -> None:
-            def compute() -> None:
+            async def compute() -> None:
+                await asyncio.sleep(0)  # until both run
                 if step.run_id not in cancelled:
                     cancelled.append(step.run_id)
                     result_now(other.cancel(step.run_id))

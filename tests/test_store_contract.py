@@ -117,9 +117,6 @@ class RefusingDriver(FakeObjectDriver):
         await super().transact(reads, decide)
 
 
-# --- What IndexedDbStore asks of its driver: the price of an operation does not grow
-
-
 class CountingDriver(FakeObjectDriver):
     """Tells what was read and written."""
 

@@ -94,7 +94,7 @@ class TestOutage:
         ended = await found(durably, run.id)
         end = ("failed", None, "a job's own") if call == "fail_run" else ("completed", "done", None)
         assert (ended.status, ended.output, ended.error) == end
-        assert ended.lease_generation == 2
+        assert (ended.lease_generation, ended.completed_step_count) == (2, 3)
         assert calls == ["one", "two", "three"]
         completed = [(event.step_name, event.step_index) for event in of_type(events, "step:complete")]
         assert completed == [("two", 1), ("three", 2)]
@@ -272,6 +272,26 @@ class TestMeanwhile:
         ended = await found(two, run.id)
         assert (ended.status, ended.output, ended.lease_generation) == ("completed", "done", 2)
         assert of_type(events, "run:complete", "step:complete", "step:fail") == []
+
+    async def test_a_takeover_that_ends_the_run_leaves_nothing_to_tell(
+        self, engine: Engine, record: Record, intercept: Intercept, pass_time: Callable[[int], Awaitable[None]]
+    ) -> None:
+        @job_of
+        async def job(step: StepContext) -> str:
+            return "done"
+
+        shared = MemoryStore()
+        cut_off = intercept(shared)
+        cut_off.before("complete_run", *[fail] * 10)
+        one, two = engine(job, store=cut_off), engine(job, store=shared)
+        events = record(one)
+        await one.jobs.job.trigger()
+        task = asyncio.create_task(one.process_one())
+        await pass_time(31_000)
+        assert await two.process_one()
+        await pass_time(30_000)
+        assert task.done() and of_type(events, "run:complete", "run:fail") == []
+        assert [event.context for event in of_type(events, "worker:error")] == ["store", "run-completion"]
 
 
 class TestOtherCalls:

@@ -53,9 +53,6 @@ def changes(before: Run, after: Run | None) -> dict[str, Any]:
     return {name: getattr(after, name) for name in names if getattr(after, name) != getattr(before, name)}
 
 
-# --- A lease-holder's writes
-
-
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_a_write_under_the_runs_generation_is_accepted(write: Callable[[Run | None, int], object]) -> None:
     assert write(LEASED, 3) is not None
@@ -77,9 +74,6 @@ def test_a_write_to_a_run_that_is_not_leased_is_refused(
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_a_write_to_no_run_is_refused(write: Callable[[Run | None, int], object]) -> None:
     assert write(None, 0) is None
-
-
-# --- Triggers
 
 
 def test_a_new_run_is_pending_and_has_what_was_asked_for() -> None:
@@ -120,9 +114,6 @@ def test_a_pending_run_with_the_key_is_joined_or_stands_in_the_way() -> None:
     assert (result.disposition, result.run) == ("coalesced", PENDING)
     with pytest.raises(ConflictError, match="shop-1"):
         transitions.enqueue(replace(joining, coalesce=None), "b", NOW, same_key=None, pending=PENDING)
-
-
-# --- Claims
 
 
 def chosen(
@@ -233,9 +224,6 @@ def test_a_reclaim_keeps_the_first_start() -> None:
     }
 
 
-# --- Leases
-
-
 def test_renewal_extends_the_lease_also_after_it_expired() -> None:
     expired = replace(LEASED, lease_expires_at=THEN)
     for run in (LEASED, expired):
@@ -273,9 +261,6 @@ def test_an_expired_lease_goes_back_to_pending_unless_its_key_is_pending() -> No
 @pytest.mark.parametrize("status", ["pending", *sorted(TERMINAL)])
 def test_only_a_lease_expires(status: RunStatus) -> None:
     assert transitions.expire(replace(LEASED, status=status), NOW, key_is_pending=False) is None
-
-
-# --- Checkpoints
 
 
 def persisted(run: Run, stored: Step | None, new: NewStep) -> tuple[Run, Step]:
@@ -329,9 +314,6 @@ def test_a_completed_step_never_changes(status: Any) -> None:
     repetition = NewStep("parse", 9, status, output=2, error="boom", started_at=NOW)
     run, step = persisted(LEASED, STEP, repetition)
     assert (run, step) == (LEASED, STEP)
-
-
-# --- Progress and ends
 
 
 def test_progress_is_stored_and_cleared() -> None:

@@ -40,9 +40,6 @@ def filter_from_message(message: Mapping[str, Any]) -> RunFilter:
     job_name: OneOrMore = given.pop("jobName", None)
     labels = given.pop("labels", None)
     limit, offset = given.pop("limit", None), given.pop("offset", 0)
-    for name, value in (("limit", limit), ("offset", offset)):
-        if value is not None and (type(value) is not int or value < 0):
-            raise ValidationError(f"{name} must be an integer of at least 0, not {value!r}")
     if given:
         raise ValidationError(f"Unknown filter {', '.join(given)}; there are: status, jobName, labels, limit, offset")
     return RunFilter(status, job_name, labels, limit, offset)

@@ -164,9 +164,6 @@ async def a_run_given_back_takes_its_old_place(store: Store) -> None:
     assert await _claim_all(store) == [oldest.id, younger.id]
 
 
-# --- Concurrency keys: at most one leased run, over all jobs
-
-
 async def passes_over_a_run_whose_key_is_leased(store: Store) -> None:
     await claimed(store, concurrency_key="shop-1")
     await enqueued(store, concurrency_key="shop-1", now=after(1))
@@ -271,9 +268,6 @@ async def a_job_whose_runs_are_blocked_does_not_hold_up_another(store: Store) ->
     oldest = await enqueued(store, job_name="mail", now=after(999))
     expected = [oldest.id, behind.id, younger.id]
     assert await _claim_all(store, ["report", "import", "mail"]) == expected
-
-
-# --- Concurrent claimers
 
 
 async def concurrent_claimers_get_distinct_runs(store: Store) -> None:

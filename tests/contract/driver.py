@@ -23,9 +23,6 @@ class Refused(Exception):
     """What a decision may raise."""
 
 
-# --- Reading and writing
-
-
 async def finds_nothing_in_an_empty_database(driver: ObjectDriver) -> None:
     found = await _read(driver, _get("runs", "a"), _get("steps", ["a", "b"]), _range("runs"), _range("runs", "byAge"))
     assert found == [None, None, [], []]
@@ -89,9 +86,6 @@ async def hands_out_and_takes_in_copies(driver: ObjectDriver) -> None:
     assert found["labels"] == {"x": "y"}
     found["labels"]["x"] = "changed"
     assert (await _read(driver, _get("runs", "a")))[0]["labels"] == {"x": "y"}
-
-
-# --- Ranges
 
 
 async def lists_by_primary_key(driver: ObjectDriver) -> None:
@@ -178,9 +172,6 @@ async def an_index_follows_its_records(driver: ObjectDriver) -> None:
     assert [_ids(runs) for runs in found] == [[], ["a"]]
 
 
-# --- Deleting
-
-
 async def deletes_a_range_of_primary_keys(driver: ObjectDriver) -> None:
     await _write(driver, *(_put("steps", _step(run, name)) for run in ("a", "b", "bb") for name in ("1", "2")))
     await _write(driver, _put("logs", {"runId": "b", "id": "1"}), _delete("steps", ["b"], ["b", []]))
@@ -194,9 +185,6 @@ async def deletes_both_bounds_of_a_range(driver: ObjectDriver) -> None:
     await _write(driver, _delete("runs", "b", "d"))
     [found] = await _read(driver, _range("runs"))
     assert _ids(found) == ["a", "e"]
-
-
-# --- All or nothing
 
 
 async def writes_nothing_when_the_decision_raises(driver: ObjectDriver) -> None:
@@ -294,9 +282,6 @@ async def concurrent_transactions_of_several_rounds_do_not_mix(driver: ObjectDri
     assert await _read(driver, _get("meta", "epoch")) == [{"key": "epoch", "value": len(CROWD)}]
 
 
-# --- Opening and closing
-
-
 async def opening_again_is_harmless(driver: ObjectDriver) -> None:
     await _write(driver, _put("runs", _run("a")))
     await driver.open()
@@ -315,9 +300,6 @@ async def keeps_what_it_wrote_when_it_is_opened_again(driver: ObjectDriver) -> N
     await driver.close()
     await driver.open()
     assert await _read(driver, _range("runs")) == [[_run("a")]]
-
-
-# --- The named reads
 
 
 async def the_read_named_run_brings_the_texts_of_its_payloads(driver: ObjectDriver) -> None:
@@ -391,9 +373,6 @@ async def the_read_named_logs_lists_a_runs_lines_by_id(driver: ObjectDriver) -> 
     await _write(driver, *(_put("logs", {"runId": run, "id": line}) for run, line in keys))
     assert _ids(await driver.query("logs", {"runId": "x"})) == ["1", "10", "2"]
     assert await driver.query("logs", {"runId": "z"}) == []
-
-
-# --- Operations, as `durably_wasm.stores.operations` makes them
 
 
 def _get(store: str, key: str | Sequence[str]) -> Operation:

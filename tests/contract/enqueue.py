@@ -54,9 +54,6 @@ async def stores_any_number_of_runs_without_keys(store: Store) -> None:
     assert len(ids) == len(await store.get_runs(ALL)) == 5
 
 
-# --- Idempotency keys
-
-
 async def a_known_idempotency_key_leads_to_its_run(store: Store) -> None:
     run = await enqueued(store, input="first", idempotency_key="order-1", labels={"attempt": "1"})
     new = new_run(input="second", idempotency_key="order-1", labels={"attempt": "2"})
@@ -121,9 +118,6 @@ async def of_a_crowd_with_one_idempotency_key_one_creates_the_run(store: Store) 
     results = await asyncio.gather(*(store.enqueue(new, after(n)) for n in CROWD))
     assert len({result.run.id for result in results}) == 1
     assert sorted(result.disposition for result in results) == ["created"] + ["idempotent"] * (len(CROWD) - 1)
-
-
-# --- Concurrency keys: at most one pending run of a job
 
 
 async def refuses_a_second_pending_run_with_the_same_concurrency_key(store: Store) -> None:
@@ -211,9 +205,6 @@ async def of_a_crowd_that_does_not_coalesce_all_but_one_conflict(store: Store) -
     results = await asyncio.gather(*(store.enqueue(new, NOW) for _ in CROWD), return_exceptions=True)
     assert sum(isinstance(result, ConflictError) for result in results) == len(CROWD) - 1
     assert len(await store.get_runs(ALL)) == 1
-
-
-# --- Several at once
 
 
 async def stores_a_batch_in_its_order(store: Store) -> None:

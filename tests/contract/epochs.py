@@ -30,8 +30,6 @@ from .given import (
 
 OpenStore = Callable[[], Awaitable[Store]]
 
-# --- Void leases
-
 
 async def a_lease_of_a_lower_epoch_is_void_for_the_present_one(store: Store) -> None:
     run = await claimed(store, worker_id="lock-1-a1b2")
@@ -107,9 +105,6 @@ async def a_void_lease_respects_jobs_and_what_the_claimer_executes(store: Store)
     assert await store.claim_next("lock-2-c3d4", after(1), LEASE_MS, jobs=["export"], epoch=2) is None
     assert await store.claim_next("lock-2-c3d4", after(1), LEASE_MS, exclude=[run.id], epoch=2) is None
     assert await store.claim_next("lock-2-c3d4", after(1), LEASE_MS, jobs=["import"], epoch=2) is not None
-
-
-# --- The epoch of a database
 
 
 async def an_epoch_follows_another(store: Store) -> None:

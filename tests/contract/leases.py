@@ -25,8 +25,6 @@ from .given import (
     refuses_all_writes,
 )
 
-# --- Every write of a lease-holder carries its generation
-
 
 async def accepts_each_write_of_the_lease_holder(store: Store) -> None:
     for name, write in LEASE_HOLDERS_WRITES.items():
@@ -118,9 +116,6 @@ async def accepts_each_write_after_the_lease_expired_unclaimed(store: Store) -> 
         assert await write(store, run.id, run.lease_generation), name
 
 
-# --- Renewal
-
-
 async def renewal_extends_the_lease_from_now(store: Store) -> None:
     run = await claimed(store)
     assert await store.renew_lease(run.id, run.lease_generation, after(10_000), 5_000) is True
@@ -139,9 +134,6 @@ async def renewal_after_expiry_takes_the_lease_up_again(store: Store) -> None:
     assert await store.renew_lease(run.id, run.lease_generation, LATER, LEASE_MS) is True
     assert await store.claim_next("worker-2", LATER, LEASE_MS) is None
     await checkpointed(store, run, now=LATER)
-
-
-# --- Giving a run back
 
 
 async def a_run_given_back_is_pending_and_keeps_what_it_did(store: Store) -> None:
@@ -210,9 +202,6 @@ async def a_run_given_back_holds_its_key_as_a_pending_one(store: Store) -> None:
     assert await store.cancel_run(second.id, after(2))
     got = await store.claim_next("worker-2", after(2), LEASE_MS)
     assert got is not None and got.id == given_back.id
-
-
-# --- Expired leases
 
 
 async def puts_expired_runs_back_to_pending_and_counts_them(store: Store) -> None:

@@ -159,9 +159,6 @@ async def a_message_that_utf8_cannot_hold_does_not_refuse_the_write(store: Store
     assert await store.get_steps(run.id) == [step]
 
 
-# --- Nothing is shared with what a caller holds
-
-
 async def changing_what_was_handed_in_changes_nothing_stored(store: Store) -> None:
     for name, (hand_in, read) in await _places(store):
         value: Any = {"list": [1], "deep": {"list": [1]}}

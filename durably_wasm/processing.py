@@ -1,0 +1,91 @@
+"""Claim a run and execute it to its end, and know which runs this engine is executing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from durably_wasm.cancellation import to_its_end
+from durably_wasm.environment import Environment
+from durably_wasm.errors import StopExecution
+from durably_wasm.events import RunLeased
+from durably_wasm.execution import Execution
+from durably_wasm.handle import JobHandle
+from durably_wasm.models import Run
+
+
+class Processing:
+    """The runs that one engine executes.
+
+    `handles` are the registered jobs by name, `wake` is called when a run that held a concurrency key has ended. The
+    `before_end` hooks are awaited with a run's id when its job has ended, before its final status is written.
+    """
+
+    def __init__(
+        self, environment: Environment, handles: Mapping[str, JobHandle[Any, Any]], *, wake: Callable[[], None]
+    ) -> None:
+        self.before_end: list[Callable[[str], Awaitable[None]]] = []
+        self._environment = environment
+        self._handles = handles
+        self._wake = wake
+        self._executions: dict[str, Execution] = {}
+
+    async def process_one(self, worker_id: str, epoch: int | None) -> bool:
+        """Claim a run and execute it to its end; say whether there was one. See `Durably.process_one`."""
+        claimed: list[Execution] = []
+        try:
+            await to_its_end(self._claim(worker_id, epoch, claimed))
+            for execution in claimed:
+                await execution.run_to_end()
+        except asyncio.CancelledError:
+            for execution in claimed:
+                await to_its_end(execution.give_back())
+            raise
+        finally:
+            for execution in claimed:
+                self._forget(execution.run)
+        return bool(claimed)
+
+    def stop(self, run_id: str, reason: StopExecution) -> None:
+        """Stop the execution of a run, if it is one of this engine's."""
+        if execution := self._executions.get(run_id):
+            execution.stop(reason)
+
+    async def _claim(self, worker_id: str, epoch: int | None, claimed: list[Execution]) -> None:
+        environment = self._environment
+        run = await environment.store.claim_next(
+            worker_id,
+            environment.now(),
+            environment.options.lease_ms,
+            jobs=list(self._handles),
+            exclude=list(self._executions),
+            epoch=epoch,
+        )
+        if run is None:
+            return
+        execution = Execution(run, self._handles[run.job_name].definition, environment, self._settle)
+        self._executions[run.id] = execution
+        claimed.append(execution)
+        self._tell_of_lease(run)
+
+    def _forget(self, run: Run) -> None:
+        del self._executions[run.id]
+        if run.concurrency_key is not None:
+            self._wake()
+
+    async def _settle(self, run_id: str) -> None:
+        for hook in self.before_end:
+            await hook(run_id)
+
+    def _tell_of_lease(self, run: Run) -> None:
+        self._environment.emitter.emit(
+            RunLeased(
+                run_id=run.id,
+                job_name=run.job_name,
+                labels=dict(run.labels),
+                input=run.input,
+                lease_owner=run.lease_owner or "",
+                lease_expires_at=run.lease_expires_at or "",
+            )
+        )

@@ -1,0 +1,124 @@
+"""Following one run: where it is now, and then everything that happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from durably_wasm.cancellation import cancel_and_wait
+from durably_wasm.environment import Environment
+from durably_wasm.errors import NotFoundError
+from durably_wasm.events import (
+    Event,
+    RunCancel,
+    RunComplete,
+    RunDelete,
+    RunEvent,
+    RunFail,
+    RunLeased,
+    RunProgress,
+)
+from durably_wasm.models import TERMINAL, Run, ms_between
+
+_UNHEARD = frozenset({"run:trigger", "run:coalesced"})
+_ENDS = (RunComplete, RunFail, RunCancel, RunDelete)
+
+
+async def subscribe(environment: Environment, run_id: str) -> AsyncIterator[Event]:
+    """Yield a run's events until it has ended; see `Durably.subscribe`."""
+    heard: asyncio.Queue[Event] = asyncio.Queue()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, RunEvent) and event.run_id == run_id and event.type not in _UNHEARD:
+            heard.put_nowait(event)
+
+    unsubscribe = environment.emitter.on("*", listen)
+    try:
+        run = await environment.store.get_run(run_id)
+        if run is None:
+            raise NotFoundError(f"No run has the id {run_id}")
+        for event in _snapshot(run):
+            yield event
+        if run.status in TERMINAL:
+            return
+        while True:
+            event = await _next(environment, heard, run_id)
+            yield event
+            if isinstance(event, _ENDS):
+                return
+    finally:
+        unsubscribe()
+
+
+async def _next(environment: Environment, heard: asyncio.Queue[Event], run_id: str) -> Event:
+    """Return the next event, or the end that another process has written."""
+    while True:
+        polling = asyncio.create_task(environment.clock.sleep(environment.options.polling_interval_ms))
+        hearing = asyncio.create_task(heard.get())
+        try:
+            await asyncio.wait({polling, hearing}, return_when=asyncio.FIRST_COMPLETED)
+            if hearing.done():
+                return hearing.result()
+        finally:
+            await cancel_and_wait(polling, hearing)
+        run = await environment.store.get_run(run_id)
+        if not heard.empty():
+            return heard.get_nowait()
+        if run is None or run.status in TERMINAL:
+            return _end(run, run_id)
+
+
+def _snapshot(run: Run) -> list[Event]:
+    """Return where a run is as events of sequence 0; of a pending one there is nothing to tell."""
+    if run.status in TERMINAL:
+        return [_end(run, run.id)]
+    if run.status == "pending":
+        return []
+    labels = dict(run.labels)
+    leased = RunLeased(
+        run_id=run.id,
+        job_name=run.job_name,
+        labels=labels,
+        timestamp=run.updated_at,
+        input=run.input,
+        lease_owner=run.lease_owner or "",
+        lease_expires_at=run.lease_expires_at or "",
+    )
+    if run.progress is None:
+        return [leased]
+    progress = RunProgress(
+        run_id=run.id, job_name=run.job_name, labels=labels, timestamp=run.updated_at, progress=run.progress
+    )
+    return [leased, progress]
+
+
+def _end(run: Run | None, run_id: str) -> Event:
+    if run is None:
+        return RunDelete(run_id=run_id, job_name="", labels={})
+    labels, at = dict(run.labels), run.completed_at or run.updated_at
+    if run.status == "completed":
+        return RunComplete(
+            run_id=run_id,
+            job_name=run.job_name,
+            labels=labels,
+            timestamp=at,
+            output=run.output,
+            duration=_duration(run),
+        )
+    if run.status == "failed":
+        return RunFail(
+            run_id=run_id,
+            job_name=run.job_name,
+            labels=labels,
+            timestamp=at,
+            error=run.error or "",
+            failed_step_name="unknown",
+        )
+    return RunCancel(run_id=run_id, job_name=run.job_name, labels=labels, timestamp=at)
+
+
+def _duration(run: Run) -> int:
+    """Return the milliseconds since the run's first start: those of its last attempt are not stored."""
+    if run.started_at is None or run.completed_at is None:
+        return 0
+    return ms_between(run.started_at, run.completed_at)
