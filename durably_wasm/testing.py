@@ -6,6 +6,10 @@ import asyncio
 import heapq
 import itertools
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from durably_wasm.errors import StoreError
+from durably_wasm.stores import Store
 
 
 class FakeClock:
@@ -39,3 +43,52 @@ class FakeClock:
             wake = heapq.heappop(self._sleepers)[2]
             if not wake.done():
                 wake.set_result(None)
+
+
+class FaultyStore:
+    """A `Store` around another that raises `StoreError` at chosen calls, before or after they have been applied.
+
+        store = FaultyStore(MemoryStore())
+        store.fail("persist_step", applied=True)   # the next checkpoint is stored, and its caller does not hear of it
+        store.fail_at(3)                           # the third call from now on, whatever it is
+
+    Attributes:
+        calls: The names of the calls so far, in order.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.calls: list[str] = []
+        self._store = store
+        self._by_name: dict[str, list[bool]] = {}
+        self._by_number: dict[int, bool] = {}
+
+    def fail(self, name: str, *, times: int = 1, applied: bool = False) -> None:
+        """Fail the next calls of a method: `times` of them, after they have been applied or before."""
+        self._by_name.setdefault(name, []).extend([applied] * times)
+
+    def fail_at(self, number: int, *, applied: bool = False) -> None:
+        """Fail one call by its number, counted from now on and from 1."""
+        self._by_number[len(self.calls) + number] = applied
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the store's method, with the fault before or after it."""
+        method = getattr(self._store, name)
+
+        async def call(*args: object, **kwargs: object) -> object:
+            fault = self._fault_of(name)
+            if fault is False:
+                raise StoreError(f"{name} failed before it was applied")
+            result = await method(*args, **kwargs)
+            if fault is True:
+                raise StoreError(f"{name} failed after it was applied")
+            return result
+
+        return call
+
+    def _fault_of(self, name: str) -> bool | None:
+        """Count a call, and say whether it fails: True after, False before it is applied, None not at all."""
+        self.calls.append(name)
+        planned = self._by_name.get(name)
+        if planned:
+            return planned.pop(0)
+        return self._by_number.pop(len(self.calls), None)
