@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Any, ClassVar
 
 from durably_wasm.browser.bridge import IndexedDbStore
@@ -23,6 +24,7 @@ from durably_wasm.durably import Durably, create_durably
 from durably_wasm.errors import NotFoundError
 from durably_wasm.events import Event
 from durably_wasm.handle import JobHandle
+from durably_wasm.models import TriggerItem
 from durably_wasm.plugins import with_log_persistence
 
 Params = Mapping[str, Any]
@@ -98,8 +100,11 @@ class Host:
 
     async def _trigger(self, durably: Durably, params: Params) -> object:
         options = snake_case_trigger_options(params["options"])
-        run = await _handle(durably, params["job"]).trigger_json(params["input"], **options)
-        return to_message(run)
+        return to_message(await _handle(durably, params["job"]).trigger_json(params["input"], **options))
+
+    async def _batch_trigger(self, durably: Durably, params: Params) -> object:
+        items = [TriggerItem(item["input"], **snake_case_trigger_options(item["options"])) for item in params["items"]]
+        return [to_message(run) for run in await _handle(durably, params["job"]).batch_trigger_json(items)]
 
     async def _get_run(self, durably: Durably, params: Params) -> object:
         run = await durably.get_run(params["id"])
@@ -119,19 +124,36 @@ class Host:
         await durably.cancel(params["id"])
         return None
 
+    async def _retrigger(self, durably: Durably, params: Params) -> object:
+        return to_message(await durably.retrigger(params["id"]))
+
+    async def _delete_run(self, durably: Durably, params: Params) -> object:
+        await durably.delete_run(params["id"])
+        return None
+
+    async def _purge_runs(self, durably: Durably, params: Params) -> object:
+        older_than = datetime.fromisoformat(params["olderThan"])
+        return await durably.purge_runs(older_than, **{name: params[name] for name in ("limit",) if name in params})
+
     METHODS: ClassVar[dict[str, Callable[[Host, Durably, Params], Awaitable[object]]]] = {
         "init": _init,
         "trigger": _trigger,
+        "batchTrigger": _batch_trigger,
         "getRun": _get_run,
         "getRuns": _get_runs,
         "getSteps": _get_steps,
         "getLogs": _get_logs,
+        "retrigger": _retrigger,
         "cancel": _cancel,
+        "deleteRun": _delete_run,
+        "purgeRuns": _purge_runs,
     }
 
 
-def _handle(durably: Durably, key: str) -> JobHandle[Any, Any]:
-    try:
-        return durably.jobs[key]
-    except KeyError:
-        raise NotFoundError(f"No job is registered as {key!r}; there are: {', '.join(durably.jobs)}") from None
+def _handle(durably: Durably, job: Mapping[str, str]) -> JobHandle[Any, Any]:
+    """Return the handle of the job that the page means, by its key or by its name."""
+    handle = durably.jobs.get(job["key"]) if "key" in job else durably.get_job(job["name"])
+    if handle is None:
+        known = ", ".join(f"{key} ({handle.name!r})" for key, handle in durably.jobs.items())
+        raise NotFoundError(f"No job is registered as {job.get('key', job.get('name'))!r}; there are: {known}")
+    return handle

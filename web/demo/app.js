@@ -5,7 +5,7 @@
  * Events change them, and `draw` shows them. All else about a run is the engine's.
  */
 
-/** @import { JobHandle } from './durably/page/client.js' */
+/** @import { JobHandle } from './durably/page/handle.js' */
 /** @import { Engine, LogLine, Run } from './types.js' */
 import { createDurably } from './durably/page/index.js';
 import { clearAlert, showAlert } from './alert.js';

@@ -1,17 +1,19 @@
 /**
  * The client: what a page calls. Knows the calls and the events, not where the engine runs.
  */
-import { withBytesAsText } from './bytes.js';
 import { Connection } from './connection.js';
+import { JobHandle } from './handle.js';
 import { checkOptions } from './options.js';
+import { subscribe } from './subscribing.js';
 import { waitForRun } from './waiting.js';
 import { toError } from '../shared/rpc.js';
 import { EVENT_TYPES } from '../shared/events.js';
 
 /**
- * @import { DurablyEvent, RunFilter, State, TriggerOptions } from '../shared/protocol.js'
+ * @import { DurablyEvent, RunFilter, State } from '../shared/protocol.js'
  * @import { EventType } from '../shared/events.js'
  * @import { Run, Step, Log, TriggerResult } from './rows.js'
+ * @import { Engine } from './handle.js'
  * @import { DurablyOptions } from './options.js'
  * @import { WaitOptions } from './waiting.js'
  */
@@ -32,6 +34,8 @@ export function createDurably(options) {
 /** One client; `createDurably` makes it. */
 export class Durably {
   #connection;
+  /** @type {Engine} */
+  #engine;
   /** @type {Map<string, Set<(message: any) => void>>} */
   #listeners = new Map();
   /** @type {(error: unknown, event: DurablyEvent | State) => void} */
@@ -50,8 +54,14 @@ export class Durably {
   /** @param {Connection} connection */
   constructor(connection) {
     this.#connection = connection;
+    this.#engine = {
+      durably: this,
+      call: (method, params) => connection.call(method, params),
+      names: async () => (await connection.ready).jobs,
+      knownName: (key) => connection.jobNames[key] ?? key,
+    };
     this.jobs = new Proxy(/** @type {Record<string, JobHandle>} */ ({}), {
-      get: (handles, key) => (typeof key === 'string' && key !== 'then' ? (handles[key] ??= this.#handle(key)) : undefined),
+      get: (handles, key) => (typeof key === 'string' && key !== 'then' ? (handles[key] ??= new JobHandle(this.#engine, { key })) : undefined),
     });
     connection.onEvent((event) => this.#emit(event.type, event));
     connection.onState((state) => this.#emit('state', state));
@@ -67,7 +77,26 @@ export class Durably {
    * @returns {Promise<void>}
    */
   async init() {
-    await this.#call('init', {});
+    await this.#connection.ready;
+  }
+
+  /**
+   * Return the handle of a job by its name; whether there is one turns out when it is called.
+   * @param {string} name
+   */
+  getJob(name) {
+    return new JobHandle(this.#engine, { name });
+  }
+
+  /**
+   * Give Python's jobs keys of the page's choice, from stubs such as `{ importCsv: { name: 'import-csv', run() {} } }`.
+   * @template {Record<string, { name: string }>} T
+   * @param {T} stubs
+   * @returns {this & { jobs: Record<keyof T, JobHandle> }} this client
+   */
+  register(stubs) {
+    for (const [key, { name }] of Object.entries(stubs)) this.jobs[key] = this.getJob(name);
+    return /** @type {this & { jobs: Record<keyof T, JobHandle> }} */ (this);
   }
 
   /**
@@ -119,6 +148,42 @@ export class Durably {
   }
 
   /**
+   * Trigger an ended run again, with the same input, labels and concurrency key.
+   * @param {string} id
+   * @returns {Promise<Run>} the new run
+   */
+  retrigger(id) {
+    return this.#call('retrigger', { id });
+  }
+
+  /**
+   * Delete an ended run with its steps and logs.
+   * @param {string} id
+   * @returns {Promise<void>}
+   */
+  async deleteRun(id) {
+    await this.#call('deleteRun', { id });
+  }
+
+  /**
+   * Delete runs that ended before a time, oldest first, and resolve with their number.
+   * @param {{ olderThan: Date, limit?: number }} options at most `limit`, 500 if none is given
+   * @returns {Promise<number>}
+   */
+  async purgeRuns({ olderThan, limit }) {
+    return this.#call('purgeRuns', { olderThan: olderThan.toISOString(), ...(limit === undefined ? {} : { limit }) });
+  }
+
+  /**
+   * Follow a run: its state now (`sequence` 0), then each of its events, until it has ended.
+   * @param {string} id
+   * @returns {ReadableStream<DurablyEvent>}
+   */
+  subscribe(id) {
+    return subscribe(this, id);
+  }
+
+  /**
    * Cancel a pending or leased run, at once.
    * @param {string} id
    * @returns {Promise<void>}
@@ -136,17 +201,6 @@ export class Durably {
    */
   waitForRun(id, options = {}) {
     return waitForRun(this, id, options);
-  }
-
-  /**
-   * @param {string} key
-   * @returns {JobHandle}
-   */
-  #handle(key) {
-    return Object.freeze({
-      trigger: async (/** @type {unknown} */ input, /** @type {TriggerOptions} */ options = {}) =>
-        this.#call('trigger', { job: key, input: (await withBytesAsText(input)) ?? null, options }),
-    });
   }
 
   /**
@@ -173,8 +227,3 @@ export class Durably {
     }
   }
 }
-
-/**
- * @typedef {object} JobHandle
- * @property {(input?: unknown, options?: TriggerOptions) => Promise<TriggerResult>} trigger  store a run of the job
- */

@@ -23,6 +23,8 @@ const UNTOLD = {
 export class Connection {
   /** @type {State} the last that was told */
   state = UNTOLD;
+  /** @type {Record<string, string>} the jobs' names by their key, once the engine is ready */
+  jobNames = {};
   #database;
   #worker;
   #calls;
@@ -43,6 +45,8 @@ export class Connection {
     this.#calls = new Calls((call) => this.#worker.postMessage(call));
     this.#worker.postMessage({ type: 'hello', protocol: PROTOCOL_VERSION, schema: SCHEMA_VERSION, app: null });
     this.#worker.postMessage({ type: 'call', id: 'open', method: 'open', params });
+    this.ready = /** @type {Promise<{ jobs: Record<string, string> }>} */ (this.call('init', {}));
+    this.ready.then(({ jobs }) => (this.jobNames = jobs), () => {}); // whoever awaits `ready` hears why it failed
   }
 
   /**

@@ -14,25 +14,35 @@ export const PROTOCOL_VERSION = 1;
  * @typedef {object} Methods
  * @property {{}} init
  * @property {{}} stop
- * @property {{ job: string, input: unknown, options: TriggerOptions }} trigger
+ * @property {{ job: JobReference, input: unknown, options: TriggerOptions }} trigger
+ * @property {{ job: JobReference, items: { input: unknown, options: TriggerOptions }[] }} batchTrigger
  * @property {{ id: string }} getRun
  * @property {{ filter: RunFilter }} getRuns
  * @property {{ id: string }} getSteps
  * @property {{ id: string }} getLogs
+ * @property {{ id: string }} retrigger
  * @property {{ id: string }} cancel
+ * @property {{ id: string }} deleteRun
+ * @property {{ olderThan: string, limit?: number }} purgeRuns
  */
 export const METHODS = /** @type {const} */ ([
   'init',
   'stop',
   'trigger',
+  'batchTrigger',
   'getRun',
   'getRuns',
   'getSteps',
   'getLogs',
+  'retrigger',
   'cancel',
+  'deleteRun',
+  'purgeRuns',
 ]);
 
 /**
+ * @typedef {{ key: string, name?: undefined } | { name: string, key?: undefined }} JobReference
+ *
  * @typedef {object} TriggerOptions
  * @property {string | null} [idempotencyKey]
  * @property {string | null} [concurrencyKey]

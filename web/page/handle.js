@@ -1,0 +1,131 @@
+/**
+ * The handle of a job: how its runs are triggered and looked up. Knows calls, not where the engine runs.
+ */
+import { withBytesAsText } from './bytes.js';
+import { waitForRun } from './waiting.js';
+
+/**
+ * @import { JobReference, RunFilter, TriggerOptions } from '../shared/protocol.js'
+ * @import { Run, TriggerResult } from './rows.js'
+ * @import { Durably } from './client.js'
+ * @import { WaitOptions } from './waiting.js'
+ */
+
+/**
+ * @typedef {object} Engine  what a handle needs of its client
+ * @property {Durably} durably
+ * @property {(method: string, params: object) => Promise<any>} call
+ * @property {() => Promise<Record<string, string>>} names  the jobs' names by key, once the engine is ready
+ * @property {(key: string) => string} knownName  a key's name, or the key as long as the engine is not ready
+ */
+
+/** An item of a batch that has more than an input; made by `triggerItem`. */
+class TriggerItem {
+  /**
+   * @param {unknown} input
+   * @param {TriggerOptions} options
+   */
+  constructor(input, options) {
+    this.input = input;
+    this.options = options;
+  }
+}
+
+/**
+ * Make an item of a batch that has options of its own; nothing is guessed from the shape of an object.
+ * @param {unknown} input
+ * @param {TriggerOptions} options
+ */
+export function triggerItem(input, options) {
+  return new TriggerItem(input, options);
+}
+
+/** One job, by its key or by its name. `client.jobs.<key>` and `client.getJob(name)` return it. */
+export class JobHandle {
+  #engine;
+  #job;
+
+  /**
+   * @param {Engine} engine
+   * @param {JobReference} job
+   */
+  constructor(engine, job) {
+    this.#engine = engine;
+    this.#job = job;
+  }
+
+  /** The job's name; before the engine is ready, the key under which it was asked for. */
+  get name() {
+    return this.#job.name ?? this.#engine.knownName(this.#job.key);
+  }
+
+  /**
+   * Store a run of this job.
+   *
+   * Rejects with `ValidationError` when the input, a key or a label is wrong, with `ConflictError` when a pending run
+   * has the concurrency key, with `NotFoundError` when there is no such job.
+   * @param {unknown} [input] JSON; files and bytes anywhere in it become base64 text
+   * @param {TriggerOptions} [options]
+   * @returns {Promise<TriggerResult>}
+   */
+  trigger = async (input, options = {}) =>
+    this.#engine.call('trigger', { job: this.#job, ...(await itemOf(new TriggerItem(input, options))) });
+
+  /**
+   * Trigger a run and resolve with its output once it is completed.
+   * @param {unknown} [input]
+   * @param {TriggerOptions & WaitOptions} [options]
+   * @returns {Promise<{ id: string, output: any, disposition: TriggerResult['disposition'] }>}
+   */
+  triggerAndWait = async (input, { timeout, onProgress, onLog, ...options } = {}) => {
+    const { id, disposition } = await this.trigger(input, options);
+    const { output } = await waitForRun(this.#engine.durably, id, { timeout, onProgress, onLog });
+    return { id, output, disposition };
+  };
+
+  /**
+   * Store a run for each item, all of them or, if anything is wrong, none.
+   * @param {unknown[]} items inputs, or what `triggerItem` makes
+   * @returns {Promise<TriggerResult[]>}
+   */
+  batchTrigger = async (items) => this.#engine.call('batchTrigger', { job: this.#job, items: await Promise.all(items.map(itemOf)) });
+
+  /**
+   * @param {string} id
+   * @returns {Promise<Run | null>} null when it is another job's, too
+   */
+  getRun = async (id) => {
+    const run = await this.#engine.durably.getRun(id);
+    return run?.jobName === (await this.#resolvedName()) ? run : null;
+  };
+
+  /**
+   * List this job's runs, newest first.
+   * @param {Omit<RunFilter, 'jobName'>} [filter]
+   * @returns {Promise<Run[]>}
+   */
+  getRuns = async (filter = {}) => this.#engine.durably.getRuns({ ...filter, jobName: await this.#resolvedName() });
+
+  async #resolvedName() {
+    if (this.#job.name !== undefined) return this.#job.name;
+    return (await this.#engine.names())[this.#job.key] ?? this.#job.key;
+  }
+}
+
+/**
+ * @param {unknown} item
+ * @returns {Promise<{ input: unknown, options: TriggerOptions }>}
+ */
+async function itemOf(item) {
+  const { input, options } = item instanceof TriggerItem ? item : new TriggerItem(item, {});
+  return { input: (await withBytesAsText(input)) ?? null, options: withoutUndefined(options) };
+}
+
+/**
+ * @template {object} T
+ * @param {T} options
+ * @returns {T}
+ */
+function withoutUndefined(options) {
+  return /** @type {T} */ (Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)));
+}
