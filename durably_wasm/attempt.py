@@ -111,7 +111,7 @@ class Attempt:
     async def end_steps(self) -> None:
         """Begin no more steps, and cancel and await those that the job left running in tasks of their own."""
         self._ended = True
-        while left := [task for task in self._running.values() if task is not None]:
+        while left := [task for task in self._running.values() if task is not None and not task.done()]:
             await cancel_and_wait(*left)
 
     async def persist(self, new: NewStep) -> Step:

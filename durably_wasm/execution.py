@@ -32,7 +32,7 @@ class _Failed:
     error: RunError
 
 
-_Outcome = _Completed | _Failed | None  # None: the job was stopped, there is nothing to write
+_Outcome = _Completed | _Failed
 
 
 class Execution:
@@ -98,14 +98,14 @@ class Execution:
         context = StepContext(self._attempt, self._progress)
         try:
             output = await (job.run(context, input) if job.takes_input else job.run(context))
-        except BaseException as error:  # whatever a job raises ends the job, never the engine
-            return None if _asks_to_stop(error) else _Failed(_run_error(error))
+        except BaseException as error:  # whatever a job raises ends the job, never the engine, being stopped included
+            return _Failed(_run_error(error))
         try:
             return _Completed(job.output_schema.to_json(job.output_schema.validate(output)))
         except Exception as error:
             return _Failed(RunError(f"Invalid output: {explain(error)}", _qualified_name(error)))
 
-    async def _write_end(self, outcome: _Completed | _Failed) -> None:
+    async def _write_end(self, outcome: _Outcome) -> None:
         if isinstance(outcome, _Completed):
             await self._complete(outcome.output)
         else:
@@ -177,13 +177,6 @@ class Execution:
             await self._store.release_lease(self.run.id, self.run.lease_generation, self._attempt.now())
         except StoreError as error:
             self._attempt.report(error, "store")
-
-
-def _asks_to_stop(error: BaseException) -> bool:
-    """Say whether an error is, or as a group contains, the control flow that stops a job."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(_asks_to_stop(inner) for inner in error.exceptions)
-    return isinstance(error, StopExecution)
 
 
 def _run_error(error: BaseException) -> RunError:

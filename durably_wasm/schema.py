@@ -88,11 +88,12 @@ def schema_of_result(function: Callable[..., object]) -> Schema[Any]:
 
 def schema_of(declared: object) -> Schema[Any]:
     """Return the schema of a type, built once a type: pydantic takes milliseconds for that."""
-    return _cached_schema(declared) if _is_hashable(declared) else Schema(declared)
+    return _cached_schema(declared, repr(declared)) if _is_hashable(declared) else Schema(declared)
 
 
 @functools.lru_cache(maxsize=256)
-def _cached_schema(declared: Hashable) -> Schema[Any]:
+def _cached_schema(declared: Hashable, spelling: str) -> Schema[Any]:
+    """`A | B` and `B | A` are equal, but which of the two a value becomes goes by the spelling."""
     return Schema(declared)
 
 

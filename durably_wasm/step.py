@@ -89,8 +89,8 @@ class StepContext:
         try:
             return await execution.execute(lambda: fn(*args, **kwargs), lambda: _result_schema(name, fn, returns))
         finally:
-            _current_step.reset(token)
             self._attempt.end(name)
+            _current_step.reset(token)
             await self._attempt.breathe()
 
     def progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
@@ -203,6 +203,8 @@ class _StepExecution:
             schema = find_schema()
             result = call()
             value, read_back = self._storable(await result if inspect.isawaitable(result) else result, schema)
+        except GeneratorExit:
+            raise  # the coroutine is thrown away: nothing can be awaited any more
         except BaseException as error:
             if self._is_stopped_by(error):
                 self._cancel()

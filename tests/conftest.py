@@ -13,6 +13,8 @@ from durably_wasm import Durably, Event, JobDefinition, Run, create_durably
 from durably_wasm.stores import MemoryStore, Store
 from durably_wasm.testing import FakeClock
 
+pytest.register_assert_rewrite("contract")
+
 T = TypeVar("T")
 Hook = Callable[[], Awaitable[object]]
 Record = Callable[[Durably], list[Event]]
@@ -20,7 +22,7 @@ Settle = Callable[[], Awaitable[None]]
 Interrupt = Callable[[Durably], Awaitable[None]]
 Intercept = Callable[[Store], "InterceptedStore"]
 
-_TURNS = 200  # of the event loop: more than anything over memory takes to come to rest
+_TURNS = 100  # of the event loop: more than anything over memory takes to come to rest
 
 
 class Engine(Protocol):

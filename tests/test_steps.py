@@ -327,6 +327,23 @@ class TestValue:
         run, _ = await execute(job)
         assert run.output == "{1}"
 
+    async def test_has_the_first_type_of_a_union_that_fits(self, execute: Execute) -> None:
+        class Left(BaseModel):
+            x: int
+
+        class Right(BaseModel):
+            x: int
+
+        @job_of
+        async def job(step: StepContext) -> list[str]:
+            return [
+                repr(await step.run(f"step-{n}", lambda: {"x": 1}, returns=declared))
+                for n, declared in enumerate((list[Left] | Left | Right, list[Left] | Right | Left))
+            ]
+
+        run, _ = await execute(job)
+        assert run.output == ["Left(x=1)", "Right(x=1)"]
+
     async def test_may_be_of_a_local_class(self, execute: Execute) -> None:
         class Local(BaseModel):
             x: int

@@ -618,6 +618,30 @@ class TestCancelledWorker:
         assert await status_of(durably, run.id) == "pending"
         assert await durably.get_steps(run.id) == []
 
+    async def test_gives_back_also_what_it_was_claiming(
+        self, engine: Engine, settle: Settle, intercept: Intercept, at_once: AtOnce
+    ) -> None:
+        calls: list[str] = []
+        claiming = asyncio.Event()
+
+        @job_of
+        async def job(step: StepContext) -> None:
+            calls.append("called")
+
+        store = intercept(MemoryStore())
+        store.after("claim_next", claiming.wait)
+        durably = engine(job, store=store)
+        run = await durably.jobs.job.trigger()
+        task = asyncio.create_task(durably.process_one())
+        await settle()
+        task.cancel()
+        await settle()
+        claiming.set()
+        await settle()
+        assert task.cancelled() and calls == []
+        assert await status_of(durably, run.id) == "pending"
+        assert await at_once(durably.process_one()) and calls == ["called"]
+
     async def test_does_not_cut_the_runs_end_in_half(
         self, engine: Engine, record: Record, settle: Settle, intercept: Intercept
     ) -> None:

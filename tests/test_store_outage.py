@@ -41,9 +41,9 @@ def pass_time(settle: Settle, clock: FakeClock) -> Callable[[int], Awaitable[Non
     """Let time go by in small steps, so that whoever waits does so at its own instant."""
 
     async def until(ms: int) -> None:
-        for _ in range(0, ms, 50):
+        for _ in range(0, ms, 100):
             await settle()
-            clock.advance(50)
+            clock.advance(min(ms, 100))
         await settle()
 
     return until
@@ -210,7 +210,7 @@ class TestEndThatWasAppliedThoughItRaised:
 
         store = intercept(MemoryStore())
         store.after("complete_run", fail)
-        durably = engine(job, store=store, lease_renew_interval_ms=50)
+        durably = engine(job, store=store, lease_renew_interval_ms=100)
         events = record(durably)
         await durably.jobs.job.trigger()
         task = asyncio.create_task(durably.process_one())
