@@ -6,6 +6,7 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from durably_wasm.attempt import Attempt
@@ -14,7 +15,7 @@ from durably_wasm.environment import Environment
 from durably_wasm.errors import LeaseLost, StopExecution, StoreError, message_of
 from durably_wasm.events import ErrorContext, RunComplete, RunFail, RunLeaseRenewed
 from durably_wasm.job import JobDefinition
-from durably_wasm.models import Run, RunError, add_ms
+from durably_wasm.models import Run, RunError, add_ms, to_iso
 from durably_wasm.payloads import JsonValue
 from durably_wasm.schema import explain
 from durably_wasm.step import ProgressWriter, StepContext
@@ -55,7 +56,7 @@ class Execution:
         self._emitter = environment.emitter
         self._options = environment.options
         self._before_end = before_end
-        self._started = environment.clock.now()
+        self._started = self._renewed = environment.clock.now()
         self._attempt = Attempt(run, environment)
         self._progress = ProgressWriter(self._attempt)
         self._job: asyncio.Task[_Outcome] | None = None
@@ -66,12 +67,19 @@ class Execution:
         if self._job is not None:
             self._job.cancel()
 
+    async def renew_if_overdue(self) -> None:
+        """Renew the lease if that was due a whole lease ago: the machine was asleep, and the lease is over."""
+        if self._attempt.stopped is None and self._clock.now() - self._renewed >= timedelta(
+            milliseconds=self._options.lease_ms
+        ):
+            await self._renew_lease()
+
     async def run_to_end(self) -> None:
         """Execute the job and write how it ended, unless the run is not ours any more.
 
         When this is cancelled, the job still has to be stopped: see `give_back`.
         """
-        renewal = asyncio.create_task(self._renew_lease())
+        renewal = asyncio.create_task(self._keep_lease())
         try:
             await self._attempt.load()
             self._attempt.raise_if_stopped()
@@ -143,28 +151,32 @@ class Execution:
         if isinstance(reason, LeaseLost):  # whoever cancelled the run knows of it
             self._attempt.report(reason, context)
 
+    async def _keep_lease(self) -> None:
+        while self._attempt.stopped is None:
+            await self._clock.sleep(self._options.lease_renew_interval_ms)
+            await self._renew_lease()
+
     async def _renew_lease(self) -> None:
         run, lease_ms = self.run, self._options.lease_ms
-        while True:
-            await self._clock.sleep(self._options.lease_renew_interval_ms)
-            now = self._attempt.now()
-            try:
-                renewed = await self._store.renew_lease(run.id, run.lease_generation, now, lease_ms)
-            except Exception as error:  # whatever it is, the job goes on
-                self._attempt.report(error, "lease-renewal")
-                continue
-            if not renewed:
-                reason = await self._attempt.refused()
-                self._attempt.report(reason, "lease-renewal")
-                self.stop(reason)
-                return
-            self._emitter.emit(
-                RunLeaseRenewed(
-                    **self._attempt.fields,
-                    lease_owner=run.lease_owner or "",
-                    lease_expires_at=add_ms(now, lease_ms),
-                )
+        now = self._clock.now()
+        try:
+            renewed = await self._store.renew_lease(run.id, run.lease_generation, to_iso(now), lease_ms)
+        except Exception as error:  # whatever it is, the job goes on
+            self._attempt.report(error, "lease-renewal")
+            return
+        self._renewed = now
+        if not renewed:
+            reason = await self._attempt.refused()
+            self._attempt.report(reason, "lease-renewal")
+            self.stop(reason)
+            return
+        self._emitter.emit(
+            RunLeaseRenewed(
+                **self._attempt.fields,
+                lease_owner=run.lease_owner or "",
+                lease_expires_at=add_ms(to_iso(now), lease_ms),
             )
+        )
 
     async def give_back(self) -> None:
         """Stop the job and give the run's lease back, for another worker to claim it at once."""

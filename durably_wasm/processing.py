@@ -54,6 +54,8 @@ class Processing:
 
     async def _claim(self, worker_id: str, epoch: int | None, claimed: list[Execution]) -> None:
         environment = self._environment
+        for execution in list(self._executions.values()):  # who wakes up keeps its own before it takes others'
+            await execution.renew_if_overdue()
         run = await environment.store.claim_next(
             worker_id,
             environment.now(),
