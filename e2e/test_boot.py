@@ -135,6 +135,14 @@ def test_calls_made_before_the_engine_failed_reject_with_the_reason(browser: Bro
     assert "max_concurrent_runs" in early and early == late
 
 
+def test_an_engine_that_failed_stands_in_nobodys_way(browser: Browser, server: Server) -> None:
+    page = browser.open(test_page(server, jobs="./nowhere.py"), expected=lambda trouble: "404" in trouble)
+    failure(page)
+    page.evaluate("window.open()")
+    page.evaluate("durably.init()")
+    assert page.evaluate("durably.state") == "leader"
+
+
 def test_packages_of_the_site_are_installed(server: Server, browser: Browser, site: Path) -> None:
     manifest = json.loads((site / "durably/manifest.json").read_text())
     assert "micropip" in manifest["packages"]

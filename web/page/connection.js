@@ -93,14 +93,19 @@ export class Connection {
   /** Let the runs in flight end, then end the worker. An engine that is not running yet has nothing to end. */
   async stop() {
     if (this.#ended) return;
-    connections.delete(this.#database);
     try {
       if (this.state.state === 'leader') await this.call('stop', {});
     } finally {
-      this.#worker.terminate();
       this.#tell({ ...this.state, state: 'stopped', stage: null });
-      this.#calls.rejectAll(this.#reason);
+      this.#end();
     }
+  }
+
+  /** End the worker, which frees the lock for the next, and reject whatever waits for it. */
+  #end() {
+    connections.delete(this.#database);
+    this.#worker.terminate();
+    this.#calls.rejectAll(this.#reason);
   }
 
   get #ended() {
@@ -130,7 +135,7 @@ export class Connection {
   #tell(state) {
     this.state = state;
     this.#stateListeners.forEach((listener) => listener(state));
-    if (state.state === 'failed') connections.delete(this.#database);
+    if (state.state === 'failed') this.#end();
   }
 
   /** @param {ErrorEvent} event */
@@ -138,6 +143,5 @@ export class Connection {
     event.preventDefault();
     const message = `The engine's worker failed: ${event.message || 'its script could not be loaded'}`;
     this.#tell({ ...this.state, state: 'failed', error: { name: 'DurablyError', message } });
-    this.#calls.rejectAll(this.#reason);
   }
 }

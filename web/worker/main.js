@@ -53,8 +53,7 @@ function receive(message) {
 
 /** @param {Call} call */
 function pass(call) {
-  if (state.error) post({ type: 'reply', id: call.id, error: state.error });
-  else if (host) host.handle(JSON.stringify(call));
+  if (host) host.handle(JSON.stringify(call));
   else early.push(call);
 }
 
@@ -100,8 +99,8 @@ async function stop({ id }) {
 
 /** @param {ErrorMessage} error */
 function fail(error) {
-  tell({ state: 'failed', error });
-  early.splice(0).forEach(pass);
+  tell({ state: 'failed', error }); // with which the page rejects all calls
+  close(); // and the lock is free for another tab
 }
 
 /** @param {Stage} stage */
