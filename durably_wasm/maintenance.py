@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from durably_wasm.environment import Environment
@@ -24,8 +24,9 @@ class Maintenance:
         self._kept = retention(environment.options.retain_runs)
         self._last_purge: datetime | None = None
         self._reported: set[str] = set()
+        self._known_at_last_look: int | None = None
 
-    async def run(self, known_jobs: Container[str]) -> None:
+    async def run(self, known_jobs: Collection[str]) -> None:
         """Purge what is due, at most once a minute, and report unknown jobs, each name once."""
         try:
             await self._report_unknown_jobs(known_jobs)
@@ -40,7 +41,10 @@ class Maintenance:
         self._last_purge = now
         await self._environment.store.purge_runs(to_iso(now - self._kept), _PURGED_AT_ONCE)
 
-    async def _report_unknown_jobs(self, known_jobs: Container[str]) -> None:
+    async def _report_unknown_jobs(self, known_jobs: Collection[str]) -> None:
+        if self._environment.options.exclusive and self._known_at_last_look == len(known_jobs):
+            return  # nobody else stores runs here, and this engine refuses those of jobs that it does not know
+        self._known_at_last_look = len(known_jobs)
         waiting = await self._environment.store.get_runs(RunFilter(status="pending", limit=_LOOKED_AT))
         for run in waiting:
             if run.job_name not in known_jobs and run.job_name not in self._reported:
