@@ -144,6 +144,8 @@ class JobHandle(Generic[In, Out]):
         return WaitResult(id=run.id, output=output, disposition=triggered.disposition)
 
     async def _batch(self, items: Sequence[object], check: Callable[[Any], JsonValue]) -> list[EnqueueResult]:
+        if not isinstance(items, Sequence) or isinstance(items, str | bytes):
+            raise ValidationError(f"A batch is a list of items, not {items!r}")
         new_runs = [self._new_run_at(index, item, check) for index, item in enumerate(items)]
         return await self._triggering.enqueue_many(new_runs) if new_runs else []
 
