@@ -297,7 +297,11 @@ class Durably:
             raise ValidationError(f"older_than must be a datetime with a time zone, not {older_than!r}")
         if type(limit) is not int or limit < 0:
             raise ValidationError(f"limit must be an integer of at least 0, not {limit!r}")
-        return await self.store.purge_runs(to_iso(older_than), limit)
+        try:
+            time = to_iso(older_than)
+        except OverflowError:  # before or after all times that UTC can tell
+            return 0
+        return await self.store.purge_runs(time, limit)
 
     async def cancel(self, run_id: str) -> None:
         """Cancel a pending or leased run, at once; its job is stopped wherever it awaits.

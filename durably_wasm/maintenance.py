@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime, timedelta
+from collections.abc import Container
+from datetime import UTC, datetime, timedelta
 
+from durably_wasm import transitions
 from durably_wasm.environment import Environment
 from durably_wasm.errors import message_of
 from durably_wasm.events import ErrorContext, WorkerError
-from durably_wasm.models import RunFilter, to_iso
+from durably_wasm.models import Run, RunFilter, to_iso
 from durably_wasm.options import retention
 
 _PURGE_EVERY = timedelta(minutes=1)
 _PURGED_AT_ONCE = 100
 _LOOKED_AT = 100
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class Maintenance:
@@ -24,9 +26,9 @@ class Maintenance:
         self._kept = retention(environment.options.retain_runs)
         self._last_purge: datetime | None = None
         self._reported: set[str] = set()
-        self._known_at_last_look: int | None = None
+        self._seen = ("", "")  # the age of the newest pending run that was looked at
 
-    async def run(self, known_jobs: Collection[str]) -> None:
+    async def run(self, known_jobs: Container[str]) -> None:
         """Purge what is due, at most once a minute, and report unknown jobs, each name once."""
         try:
             await self._report_unknown_jobs(known_jobs)
@@ -39,18 +41,31 @@ class Maintenance:
         if self._kept is None or (self._last_purge is not None and now - self._last_purge < _PURGE_EVERY):
             return
         self._last_purge = now
-        await self._environment.store.purge_runs(to_iso(now - self._kept), _PURGED_AT_ONCE)
+        if self._kept < now - _BEGINNING:
+            await self._environment.store.purge_runs(to_iso(now - self._kept), _PURGED_AT_ONCE)
 
-    async def _report_unknown_jobs(self, known_jobs: Collection[str]) -> None:
-        if self._environment.options.exclusive and self._known_at_last_look == len(known_jobs):
-            return  # nobody else stores runs here, and this engine refuses those of jobs that it does not know
-        self._known_at_last_look = len(known_jobs)
-        waiting = await self._environment.store.get_runs(RunFilter(status="pending", limit=_LOOKED_AT))
-        for run in waiting:
-            if run.job_name not in known_jobs and run.job_name not in self._reported:
-                self._reported.add(run.job_name)
-                message = f"Runs of job {run.job_name!r} wait: no such job is registered"
-                self._report(message, "unknown-job", run.id)
+    async def _report_unknown_jobs(self, known_jobs: Container[str]) -> None:
+        """Look at the pending runs that are newer than what was looked at before, newest first."""
+        seen, newest, offset, limit = self._seen, self._seen, 0, 1
+        while True:
+            filter = RunFilter(status="pending", limit=limit, offset=offset)
+            waiting = await self._environment.store.get_runs(filter)
+            for run in waiting:
+                if transitions.age(run) <= seen:
+                    break
+                newest = max(newest, transitions.age(run))
+                self._report_if_unknown(run, known_jobs)
+            else:
+                if len(waiting) == limit:
+                    offset, limit = offset + limit, _LOOKED_AT
+                    continue
+            self._seen = newest
+            return
+
+    def _report_if_unknown(self, run: Run, known_jobs: Container[str]) -> None:
+        if run.job_name not in known_jobs and run.job_name not in self._reported:
+            self._reported.add(run.job_name)
+            self._report(f"Runs of job {run.job_name!r} wait: no such job is registered", "unknown-job", run.id)
 
     def _report(self, message: str, context: ErrorContext, run_id: str | None = None) -> None:
         self._environment.emitter.emit(WorkerError(error=message, context=context, run_id=run_id))

@@ -202,11 +202,15 @@ class RunFilter:
     def __post_init__(self) -> None:
         _check_names("status", self.status, get_args(RunStatus))
         _check_names("job_name", self.job_name)
-        if self.labels is not None and not isinstance(self.labels, Mapping):
+        if self.labels is not None and not _is_text_by_text(self.labels):
             raise ValidationError(f"labels must be a mapping of text to text, not {self.labels!r}")
         for name, value in (("limit", self.limit), ("offset", self.offset)):
             if not (name == "limit" and value is None) and (type(value) is not int or value < 0):
                 raise ValidationError(f"{name} must be an integer of at least 0, not {value!r}")
+
+
+def _is_text_by_text(labels: object) -> bool:
+    return isinstance(labels, Mapping) and all(isinstance(part, str) for pair in labels.items() for part in pair)
 
 
 def _check_names(name: str, value: OneOrMore, known: Sequence[str] = ()) -> None:
