@@ -42,7 +42,7 @@ async def subscribe(environment: Environment, run_id: str) -> AsyncIterator[Even
         if run.status in TERMINAL:
             return
         while True:
-            event = await _next(environment, heard, run_id)
+            event = await _next(environment, heard, run)
             yield event
             if isinstance(event, _ENDS):
                 return
@@ -50,7 +50,7 @@ async def subscribe(environment: Environment, run_id: str) -> AsyncIterator[Even
         unsubscribe()
 
 
-async def _next(environment: Environment, heard: asyncio.Queue[Event], run_id: str) -> Event:
+async def _next(environment: Environment, heard: asyncio.Queue[Event], known: Run) -> Event:
     """Return the next event, or the end that another process has written."""
     while True:
         polling = asyncio.create_task(environment.clock.sleep(environment.options.polling_interval_ms))
@@ -61,17 +61,19 @@ async def _next(environment: Environment, heard: asyncio.Queue[Event], run_id: s
                 return hearing.result()
         finally:
             await cancel_and_wait(polling, hearing)
-        run = await environment.store.get_run(run_id)
+        run = await environment.store.get_run(known.id)
         if not heard.empty():
             return heard.get_nowait()
-        if run is None or run.status in TERMINAL:
-            return _end(run, run_id)
+        if run is None:
+            return RunDelete(run_id=known.id, job_name=known.job_name, labels=dict(known.labels))
+        if run.status in TERMINAL:
+            return _end(run)
 
 
 def _snapshot(run: Run) -> list[Event]:
     """Return where a run is as events of sequence 0; of a pending one there is nothing to tell."""
     if run.status in TERMINAL:
-        return [_end(run, run.id)]
+        return [_end(run)]
     if run.status == "pending":
         return []
     labels = dict(run.labels)
@@ -92,13 +94,11 @@ def _snapshot(run: Run) -> list[Event]:
     return [leased, progress]
 
 
-def _end(run: Run | None, run_id: str) -> Event:
-    if run is None:
-        return RunDelete(run_id=run_id, job_name="", labels={})
+def _end(run: Run) -> Event:
     labels, at = dict(run.labels), run.completed_at or run.updated_at
     if run.status == "completed":
         return RunComplete(
-            run_id=run_id,
+            run_id=run.id,
             job_name=run.job_name,
             labels=labels,
             timestamp=at,
@@ -107,14 +107,14 @@ def _end(run: Run | None, run_id: str) -> Event:
         )
     if run.status == "failed":
         return RunFail(
-            run_id=run_id,
+            run_id=run.id,
             job_name=run.job_name,
             labels=labels,
             timestamp=at,
             error=run.error or "",
             failed_step_name="unknown",
         )
-    return RunCancel(run_id=run_id, job_name=run.job_name, labels=labels, timestamp=at)
+    return RunCancel(run_id=run.id, job_name=run.job_name, labels=labels, timestamp=at)
 
 
 def _duration(run: Run) -> int:
