@@ -34,8 +34,8 @@ async def cancel_and_wait(*tasks: asyncio.Task[object]) -> None:
     """Cancel tasks and return when they have ended, whatever they end with."""
     for task in tasks:
         task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
+    if running := [task for task in tasks if not task.done()]:
+        await asyncio.wait(running)
     for task in tasks:
         if not task.cancelled():
             task.exception()

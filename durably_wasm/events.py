@@ -11,7 +11,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 from durably_wasm.clock import Clock
 from durably_wasm.errors import ValidationError
@@ -212,7 +212,6 @@ DOMAIN_EVENT_TYPES = frozenset({"run:trigger", "run:coalesced", "run:complete", 
 # A listener of one type takes that type's class; which one is known at run time only.
 Listener: TypeAlias = Callable[[Any], object]
 ErrorListener: TypeAlias = Callable[[BaseException, Event], object]
-E = TypeVar("E", bound=Event)
 
 
 def is_domain_event(event: Event) -> bool:
@@ -256,14 +255,15 @@ class Emitter:
         """Call `listener(error, event)` when a listener fails; the last one set wins."""
         self._on_error = listener
 
-    def emit(self, event: E) -> E:
-        """Stamp an event with time and sequence, tell the listeners, and return it."""
+    def emit(self, event: Event) -> None:
+        """Stamp an event with time and sequence, and tell the listeners."""
         self._sequence += 1
+        if not self._listeners:
+            return
         stamped = replace(event, timestamp=to_iso(self._clock.now()), sequence=self._sequence)
         for type, listener in self._listeners:
             if type in ("*", stamped.type):
                 self._call(listener, stamped)
-        return stamped
 
     async def drain(self) -> None:
         """Wait for the listeners' coroutines that are still running."""

@@ -8,7 +8,9 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
 from typing import Any, Generic, TypeGuard, TypeVar
+from weakref import WeakKeyDictionary
 
 import pydantic
 from pydantic import PydanticUserError, TypeAdapter
@@ -24,6 +26,10 @@ UNDECLARED: Any = type("Undeclared", (), {"__repr__": lambda self: "<from annota
 
 _VALUES = frozenset({"default", "expected", "members", "metadata"})  # in a core schema: no schemas, but users' values
 _BYTES_AS_BASE64 = CoreConfig(ser_json_bytes="base64", val_json_bytes="base64")
+
+
+# To resolve an annotation takes longer than a checkpoint in memory, and a step function is called again and again.
+_of_functions: WeakKeyDictionary[Callable[..., object], Schema[Any]] = WeakKeyDictionary()
 
 
 class Schema(Generic[T]):
@@ -80,10 +86,17 @@ def schema_of_result(function: Callable[..., object]) -> Schema[Any]:
     Raises:
         ValidationError: The annotation cannot be resolved, or pydantic does not know the type.
     """
+    try:
+        return _of_functions[function]
+    except (KeyError, TypeError):  # not seen yet, or nothing that a weak reference can be made to
+        pass
     annotation = annotation_of(function, "return", {})
     if typing.get_origin(annotation) in (collections.abc.Awaitable, collections.abc.Coroutine):
         annotation = typing.get_args(annotation)[-1]
-    return schema_of(UNDECLARED if annotation is Any else annotation)
+    schema = schema_of(UNDECLARED if annotation is Any else annotation)
+    with suppress(TypeError):
+        _of_functions[function] = schema
+    return schema
 
 
 def schema_of(declared: object) -> Schema[Any]:

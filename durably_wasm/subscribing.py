@@ -65,7 +65,8 @@ async def _next(environment: Environment, heard: asyncio.Queue[Event], known: Ru
         if not heard.empty():
             return heard.get_nowait()
         if run is None:
-            return RunDelete(run_id=known.id, job_name=known.job_name, labels=dict(known.labels))
+            now = environment.now()
+            return RunDelete(run_id=known.id, job_name=known.job_name, labels=dict(known.labels), timestamp=now)
         if run.status in TERMINAL:
             return _end(run)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Protocol, TypeAlias
 
 from durably_wasm.errors import StoreError
@@ -52,8 +51,10 @@ class StandardDriver:
         """Open the database; harmless when it is open."""
         if self._connection is not None:
             return
-        with _as_store_error(self._path):
+        try:
             self._connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=256)
+        except sqlite3.Error as error:
+            raise self._refusal(error) from error
 
     def configure(self) -> None:
         """Turn on WAL mode."""
@@ -67,31 +68,26 @@ class StandardDriver:
 
     def run(self, sql: str, values: Mapping[str, SqlValue]) -> list[SqlRow]:
         """Execute one statement and return its rows."""
-        with _as_store_error(self._path):
+        try:
             return self._open().execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._refusal(error) from error
 
     def script(self, sql: str) -> None:
         """Execute several statements inside the current transaction."""
-        connection = self._open()
-        with _as_store_error(self._path):
-            statement = ""
-            for line in sql.splitlines(keepends=True):
-                statement += line
-                if sqlite3.complete_statement(statement):
-                    connection.execute(statement)
-                    statement = ""
-            if statement.strip():
-                connection.execute(statement)
+        statement = ""
+        for line in sql.splitlines(keepends=True):
+            statement += line
+            if sqlite3.complete_statement(statement):
+                self.run(statement, {})
+                statement = ""
+        if statement.strip():
+            self.run(statement, {})
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreError(f"The database {self._path} is not open: await migrate() or init() first")
         return self._connection
 
-
-@contextmanager
-def _as_store_error(path: str) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StoreError(f"The database {path} refused: {error}") from error
+    def _refusal(self, error: sqlite3.Error) -> StoreError:
+        return StoreError(f"The database {self._path} refused: {error}")
