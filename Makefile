@@ -30,14 +30,15 @@ check: .venv/dev web/node_modules/installed .build/types/durably ## Lint, format
 unit: .venv/dev ## The tests that need no browser
 	@echo "==> pytest tests"; $(BIN)/pytest tests
 
-e2e: .venv/dev need-node chromium ## The tests in the browser
+e2e: .venv/dev e2e/react/node_modules/installed chromium ## The tests in the browser
 	@echo "==> pytest e2e";   $(BIN)/pytest e2e
 
-bench: .venv/dev need-node chromium ## Measure in the browser
+bench: .venv/bench need-node chromium ## Measure on CPython, beside DBOS, and in the browser
+	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m e2e.bench
 
 clean: ## Remove what was installed and built in the repository
-	rm -rf .venv .build web/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .build web/node_modules e2e/react/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # --- What is installed, each once -----------------------------------------------------------------------------
 
@@ -55,9 +56,14 @@ clean: ## Remove what was installed and built in the repository
 	@echo "==> Creating .venv"
 	@python3 -m venv --clear .venv
 
-web/node_modules/installed: web/package.json web/package-lock.json | need-node
-	@echo "==> Installing the JavaScript tools"
-	@cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+.venv/bench: .venv/bin/python pyproject.toml
+	@echo "==> Installing durably_wasm, the development tools and what the benchmark compares with"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cli,dev,bench]'
+	@touch .venv/cli .venv/dev $@
+
+%/node_modules/installed: %/package.json %/package-lock.json | need-node
+	@echo "==> Installing the JavaScript packages of $*"
+	@cd $* && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # Pages import ./durably/page/index.js, which a built site has; for tsc this link stands in for it.

@@ -109,6 +109,8 @@ export class Durably {
 
   /**
    * Call a listener for each event of a type, for every event (`'*'`), or for each state of the engine (`'state'`).
+   *
+   * A listener of `run:leased` or `run:progress` alone first hears where the runs that are leased now are.
    * @param {EventType | '*' | 'state'} type
    * @param {(message: any) => void} listener
    * @returns {() => void} ends the subscription
@@ -119,6 +121,9 @@ export class Durably {
     }
     const listeners = this.#listeners.get(type) ?? new Set();
     this.#listeners.set(type, listeners.add(listener));
+    for (const event of this.#connection.leased.latest(type)) {
+      queueMicrotask(() => listeners.has(listener) && this.#tell(listener, event));
+    }
     return () => listeners.delete(listener);
   }
 
@@ -218,12 +223,18 @@ export class Durably {
    */
   #emit(type, message) {
     const listeners = [...(this.#listeners.get(type) ?? []), ...((type !== 'state' && this.#listeners.get('*')) || [])];
-    for (const listener of listeners) {
-      try {
-        listener(message);
-      } catch (error) {
-        this.#onError(error, message);
-      }
+    for (const listener of listeners) this.#tell(listener, message);
+  }
+
+  /**
+   * @param {(message: any) => void} listener
+   * @param {DurablyEvent | State} message
+   */
+  #tell(listener, message) {
+    try {
+      listener(message);
+    } catch (error) {
+      this.#onError(error, message);
     }
   }
 }

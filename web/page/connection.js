@@ -1,6 +1,7 @@
 /**
  * One worker and what comes from it: replies, events, states. Clients of the same database share it.
  */
+import { LeasedRuns } from './leased.js';
 import { PROTOCOL_VERSION } from '../shared/protocol.js';
 import { SCHEMA_VERSION } from '../shared/schema.js';
 import { Calls } from '../shared/rpc.js';
@@ -25,6 +26,7 @@ export class Connection {
   state = UNTOLD;
   /** @type {Record<string, string>} the jobs' names by their key, once the engine is ready */
   jobNames = {};
+  leased = new LeasedRuns();
   #database;
   #worker;
   #calls;
@@ -123,6 +125,7 @@ export class Connection {
       case 'reply':
         return this.#calls.settle(message);
       case 'event':
+        this.leased.hear(message.event);
         return this.#eventListeners.forEach((listener) => listener(message.event));
       case 'state':
         return this.#tell(message);
@@ -133,6 +136,7 @@ export class Connection {
 
   /** @param {State} state */
   #tell(state) {
+    if (state.state !== 'leader') this.leased.clear();
     this.state = state;
     this.#stateListeners.forEach((listener) => listener(state));
     if (state.state === 'failed') this.#end();
