@@ -36,7 +36,7 @@ from durably_wasm.stores.indexeddb import IndexedDbStore
 
 T = TypeVar("T")
 
-settings.register_profile("ci", max_examples=80, derandomize=True)
+settings.register_profile("ci", max_examples=50, derandomize=True)
 settings.register_profile("thorough", max_examples=10_000)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
 SETTINGS = settings(
