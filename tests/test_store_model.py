@@ -36,7 +36,7 @@ from durably_wasm.stores.indexeddb import IndexedDbStore
 
 T = TypeVar("T")
 
-settings.register_profile("ci", max_examples=50, derandomize=True)
+settings.register_profile("ci", max_examples=120, derandomize=True)
 settings.register_profile("thorough", max_examples=10_000)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
 SETTINGS = settings(
@@ -312,8 +312,9 @@ class Interleavings(RuleBasedStateMachine):
         elif run is not None:
             run.unlease(self.now)
 
-    @rule()
-    def release_expired(self) -> None:
+    @rule(later=st.sampled_from([0, LEASE_MS, 3 * LEASE_MS]))
+    def release_expired(self, later: int) -> None:
+        self.now += later
         expired = [
             run
             for run in self.model.values()
