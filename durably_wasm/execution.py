@@ -89,7 +89,7 @@ class Execution:
             outcome = None if self._job.cancelled() else self._job.result()
             await self._progress.flush()
             await self._before_end(self.run.id)
-            await cancel_and_wait(renewal)  # or it might see the end before its writer knows of it
+            renewal.cancel()  # its next step is its last, so it never sees an end whose writer does not know of it yet
             if outcome is not None and self._attempt.stopped is None:
                 await to_its_end(self._write_end(outcome))
         except StopExecution:

@@ -9,6 +9,7 @@ import secrets
 from datetime import datetime
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]  # ten bits at a time
 _RANDOM_BITS = 80
 
 
@@ -23,4 +24,4 @@ class Ulids:
         ms = int(datetime.fromisoformat(now).timestamp() * 1000)
         fresh = ms << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
         self._last = max(fresh, self._last + 1) if ms << _RANDOM_BITS > self._last else self._last + 1
-        return "".join(_ALPHABET[self._last >> shift & 31] for shift in range(125, -5, -5))
+        return "".join([_PAIRS[self._last >> shift & 1023] for shift in range(120, -10, -10)])

@@ -224,7 +224,8 @@ def _check_names(name: str, value: OneOrMore, known: Sequence[str] = ()) -> None
 
 def to_iso(moment: datetime) -> str:
     """Write a moment as stored times are written."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return f"{utc.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
 
 
 def add_ms(iso: str, ms: int) -> str:

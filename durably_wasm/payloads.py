@@ -18,11 +18,12 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 JsonValue: TypeAlias = bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"] | None
 
 _ATOMS = (bool, int, str)
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 def encode(value: JsonValue) -> str:
     """Write a JSON value as ASCII text, which crosses every bridge and storage unchanged."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def decode(text: str) -> JsonValue:

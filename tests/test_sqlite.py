@@ -423,6 +423,7 @@ SAMPLE: dict[str, SqlValue] = {
     "step_name": None,
     "level": "info",
     "message": "",
+    "input": "null",
     "data": "null",
     "created_at": NOW,
 }

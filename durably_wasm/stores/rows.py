@@ -24,7 +24,7 @@ _CAMEL = {name: camel_case(name) for name in (*_RUN_COLUMNS, *_STEP_COLUMNS, *_L
 
 
 def run_from_row(row: SqlRow) -> Run:
-    """Read a row of the statements `run` and `runs`."""
+    """Read a row of `runs` with the texts of its input and output."""
     *columns, input, output = row
     values: dict[str, Any] = dict(zip(_RUN_COLUMNS, columns, strict=True))
     progress = values.pop("progress")

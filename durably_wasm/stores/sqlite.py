@@ -132,9 +132,8 @@ class SqliteStore:
                 due = self._run("due_of_jobs", **chosen, jobs=encode(list(jobs)))
             if not due:
                 return None
-            run_id = str(due[0][0])
-            self._run("claim", id=run_id, worker_id=worker_id, now=now, expires_at=add_ms(now, lease_ms))
-            return self._get_run(run_id)
+            [claimed] = self._run("claim", id=due[0][0], worker_id=worker_id, now=now, expires_at=add_ms(now, lease_ms))
+        return run_from_row(claimed)
 
     async def renew_lease(self, run_id: str, generation: int, now: str, lease_ms: int) -> bool:
         """Extend the lease, also after it has expired."""
@@ -266,8 +265,8 @@ class SqliteStore:
         result = transitions.enqueue(new, self._ids.next(now), now, same_key=same_key, pending=pending)
         if result.disposition != "created":
             return result
-        run = result.run
-        self._run(
+        run, input = result.run, encode(result.run.input)
+        [inserted] = self._run(
             "insert_run",
             id=run.id,
             job_name=run.job_name,
@@ -275,9 +274,10 @@ class SqliteStore:
             concurrency_key=run.concurrency_key,
             labels=encode(dict(run.labels)),
             now=now,
+            input=input,
         )
-        self._run("insert_payload", run_id=run.id, kind="input", value=encode(run.input))
-        return replace(result, run=self._get_run(run.id) or run)
+        self._run("insert_payload", run_id=run.id, kind="input", value=input)
+        return replace(result, run=run_from_row(inserted))
 
     def _get_run(self, run_id: str) -> Run | None:
         rows = self._run("run", id=run_id)
@@ -307,7 +307,10 @@ class SqliteStore:
         return steps_from(int(version or 0))
 
     def _run(self, statement: str, /, **values: SqlValue) -> list[SqlRow]:
-        return self._db.run(self._sql[statement], {name: _storable(value) for name, value in values.items()})
+        for name, value in values.items():  # UTF-8 cannot hold half a surrogate pair, as in some errors' messages
+            if isinstance(value, str) and not value.isascii():
+                values[name] = value.encode("utf-8", "backslashreplace").decode("utf-8")
+        return self._db.run(self._sql[statement], values)
 
     @contextmanager
     def _transaction(self, *, fenced: bool = True) -> Iterator[None]:
@@ -329,13 +332,6 @@ class SqliteStore:
         [[current]] = self._run("epoch")
         if current != self._epoch:
             raise StoreError(f"Epoch {self._epoch} is over: another engine holds the database's lock since")
-
-
-def _storable(value: SqlValue) -> SqlValue:
-    """Escape what UTF-8 cannot hold, such as half a surrogate pair in an error's message."""
-    if not isinstance(value, str) or value.isascii():
-        return value
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _json_list(values: tuple[str, ...]) -> str | None:

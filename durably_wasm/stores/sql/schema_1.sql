@@ -1,5 +1,6 @@
 -- Version 1. The row that every step rewrites is small and in few indexes: inputs and outputs, which may be large and
--- never change, are in `payloads`; what changes with each step (counts, progress, expiry) is in no index.
+-- never change, are in `payloads`; what changes with each step (counts, progress, expiry) is in no index. Tables are
+-- WITHOUT ROWID, so that a row is in one b-tree and not in two, and a run's steps lie side by side.
 
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO meta (key, value) VALUES ('epoch', 0);
@@ -24,7 +25,7 @@ CREATE TABLE runs (
     completed_at TEXT,
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL
-);
+) WITHOUT ROWID;
 CREATE UNIQUE INDEX runs_by_idempotency_key ON runs (job_name, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX runs_by_pending_key ON runs (job_name, concurrency_key)
     WHERE status = 'pending' AND concurrency_key IS NOT NULL;
@@ -40,7 +41,7 @@ CREATE TABLE payloads (
     kind TEXT NOT NULL CHECK (kind IN ('input', 'output')),
     value TEXT NOT NULL,
     PRIMARY KEY (run_id, kind)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE steps (
     id TEXT NOT NULL,
@@ -53,7 +54,7 @@ CREATE TABLE steps (
     started_at TEXT NOT NULL,
     completed_at TEXT,
     PRIMARY KEY (run_id, name)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE logs (
     id TEXT PRIMARY KEY,
@@ -63,5 +64,5 @@ CREATE TABLE logs (
     message TEXT NOT NULL,
     data TEXT NOT NULL,
     created_at TEXT NOT NULL
-);
+) WITHOUT ROWID;
 CREATE INDEX logs_by_run ON logs (run_id, id);

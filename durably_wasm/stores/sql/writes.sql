@@ -6,7 +6,8 @@ UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value;
 
 -- name: insert_run
 INSERT INTO runs (id, job_name, status, idempotency_key, concurrency_key, labels, created_at, updated_at)
-VALUES (:id, :job_name, 'pending', :idempotency_key, :concurrency_key, :labels, :now, :now);
+VALUES (:id, :job_name, 'pending', :idempotency_key, :concurrency_key, :labels, :now, :now)
+RETURNING *, :input, NULL;
 
 -- name: insert_payload
 INSERT INTO payloads (run_id, kind, value) VALUES (:run_id, :kind, :value);
@@ -74,7 +75,8 @@ UPDATE runs SET
     lease_generation = lease_generation + 1,
     started_at = coalesce(started_at, :now),
     updated_at = :now
-WHERE id = :id;
+WHERE id = :id
+RETURNING *, (SELECT value FROM payloads WHERE run_id = :id AND kind = 'input'), NULL;
 
 -- name: renew
 UPDATE runs SET lease_expires_at = :expires_at, updated_at = :now
