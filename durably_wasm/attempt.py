@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypedDict, TypeVar
 
 from durably_wasm.cancellation import cancel_and_wait
-from durably_wasm.clock import Breather
+from durably_wasm.clock import Breather, event_or_sleep
 from durably_wasm.environment import Environment
 from durably_wasm.errors import ConflictError, LeaseLost, RunCancelled, StopExecution, StoreError, message_of
 from durably_wasm.events import ErrorContext, WorkerError
@@ -43,6 +43,7 @@ class Attempt:
         self.stopped: StopExecution | None = None
         self.failed_step_name: str | None = None
         self._ended = False
+        self._stopping = asyncio.Event()
         self._outage = False
         self._store = environment.store
         self._lease_ms = environment.options.lease_ms
@@ -67,6 +68,7 @@ class Attempt:
     def stop(self, reason: StopExecution) -> None:
         """Make every further step call raise `reason`; the first reason stays."""
         self.stopped = self.stopped or reason
+        self._stopping.set()
 
     def raise_if_stopped(self) -> None:
         """Raise the reason to stop, if there is one."""
@@ -184,7 +186,7 @@ class Attempt:
             else:
                 self._outage = False
                 return result
-            await self.clock.sleep(pause)
+            await event_or_sleep(self._stopping, self.clock, pause)
             if self.stopped is not None:
                 raise self.stopped
             pause = min(2 * pause, _LONGEST_PAUSE_MS)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-async def to_its_end(work: Coroutine[object, object, T]) -> T:
+async def to_its_end(work: Coroutine[object, object, T], *, on_cancel: Callable[[], None] = lambda: None) -> T:
     """Await `work` whole: a cancellation that arrives meanwhile is delivered after it has ended.
 
-    A checkpoint is such work: once the step's function has returned, its result has to reach the store.
+    A checkpoint is such work: once the step's function has returned, its result has to reach the store. `on_cancel`
+    is called when the cancellation arrives, for work that can make haste.
     """
     task = _start(work)
     cancelled: asyncio.CancelledError | None = None
@@ -23,6 +24,7 @@ async def to_its_end(work: Coroutine[object, object, T]) -> T:
         except asyncio.CancelledError as error:
             if not task.cancelled():
                 cancelled = error
+                on_cancel()
         except BaseException:  # the work's own error: result() raises it below
             break
     if cancelled is not None:

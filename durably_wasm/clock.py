@@ -10,6 +10,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+from durably_wasm.cancellation import cancel_and_wait
+
 
 class Clock(Protocol):
     """What the engine asks of time."""
@@ -33,6 +35,15 @@ class SystemClock:
     async def sleep(self, ms: int) -> None:
         """Return `ms` milliseconds later."""
         await asyncio.sleep(ms / 1000)
+
+
+async def event_or_sleep(event: asyncio.Event, clock: Clock, ms: int, *others: asyncio.Task[None]) -> None:
+    """Return when the event is set, `ms` milliseconds later, or when one of the others has ended."""
+    waits = [asyncio.create_task(event.wait()), asyncio.create_task(clock.sleep(ms))]
+    try:
+        await asyncio.wait([*waits, *others], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await cancel_and_wait(*waits)
 
 
 class Breather:

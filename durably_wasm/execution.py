@@ -91,7 +91,7 @@ class Execution:
             await self._before_end(self.run.id)
             renewal.cancel()  # its next step is its last, so it never sees an end whose writer does not know of it yet
             if outcome is not None and self._attempt.stopped is None:
-                await to_its_end(self._write_end(outcome))
+                await to_its_end(self._write_end(outcome), on_cancel=lambda: self.stop(_worker_cancelled()))
         except StopExecution:
             await self._before_end(self.run.id)
         finally:
@@ -180,7 +180,7 @@ class Execution:
 
     async def give_back(self) -> None:
         """Stop the job and give the run's lease back, for another worker to claim it at once."""
-        self.stop(LeaseLost("The worker was cancelled"))
+        self.stop(_worker_cancelled())
         if self._job is not None:
             await asyncio.wait({self._job})
         await self._attempt.end_steps()
@@ -189,6 +189,10 @@ class Execution:
             await self._store.release_lease(self.run.id, self.run.lease_generation, self._attempt.now())
         except StoreError as error:
             self._attempt.report(error, "store")
+
+
+def _worker_cancelled() -> LeaseLost:
+    return LeaseLost("The worker was cancelled")
 
 
 def _run_error(error: BaseException) -> RunError:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from durably_wasm.cancellation import cancel_and_wait
-from durably_wasm.clock import Clock
+from durably_wasm.clock import event_or_sleep
 from durably_wasm.environment import Environment
 from durably_wasm.errors import NotFoundError, RunCancelledError, RunFailedError, WaitTimeoutError
 from durably_wasm.events import Event, LogWrite, RunEvent, RunProgress
@@ -53,7 +53,7 @@ async def wait_for_run(
                 return run
             if late:
                 raise WaitTimeoutError(f"Run {run_id} did not end within {timeout_ms} ms; it goes on")
-            await _first_of(news, clock, interval, deadline)
+            await event_or_sleep(news, clock, interval, *([deadline] if deadline else []))
             news.clear()
             late = deadline is not None and deadline.done()  # then look once more: it may have ended just now
     finally:
@@ -72,13 +72,3 @@ def _settled(run: Run | None, run_id: str) -> Run | None:
     if run.status == "cancelled":
         raise RunCancelledError(run_id)
     return run
-
-
-async def _first_of(
-    news: asyncio.Event, clock: Clock, polling_interval_ms: int, deadline: asyncio.Task[None] | None
-) -> None:
-    waits = [asyncio.create_task(news.wait()), asyncio.create_task(clock.sleep(polling_interval_ms))]
-    try:
-        await asyncio.wait([*waits, deadline] if deadline else waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await cancel_and_wait(*waits)

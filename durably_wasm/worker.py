@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from durably_wasm.cancellation import cancel_and_wait
-from durably_wasm.clock import Clock
+from durably_wasm.clock import Clock, event_or_sleep
 
 ProcessOne = Callable[[], Awaitable[bool]]
 
@@ -76,17 +75,10 @@ class Worker:
                 if not self._outage:
                     self._report(error)
                 self._outage = True
-                await self._wait(news, pause)
+                await event_or_sleep(news, self._clock, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_MS)
                 continue
             pause, self._outage = _FIRST_PAUSE_MS, False
             if not worked:
                 await self._maintain()
-                await self._wait(news, self._polling_interval_ms)
-
-    async def _wait(self, news: asyncio.Event, ms: int) -> None:
-        waits = [asyncio.create_task(news.wait()), asyncio.create_task(self._clock.sleep(ms))]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await cancel_and_wait(*waits)
+                await event_or_sleep(news, self._clock, self._polling_interval_ms)

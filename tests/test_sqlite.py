@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -107,12 +109,76 @@ async def test_a_file_that_cannot_be_opened_is_a_store_error(tmp_path: Path) -> 
 
 async def test_a_file_that_is_no_database_is_left_as_it_is(file: Path) -> None:
     write(file, "name,city\nGare du Nord,Paris\n" * 100)
-    before = bytes_of(file)
+    assert "is not a SQLite database" in await refused_and_left_as_it_is(file)
+
+
+async def test_a_corrupt_file_is_left_as_it_is(file: Path, sqlite: SqliteStore) -> None:
+    await claimed(sqlite)
+    await sqlite.close()
+    whole = bytes_of(file)
+    file.write_bytes(whole[:100] + b"\xff" * 200 + whole[300:])  # within the page that lists the tables
+    assert "is corrupt" in await refused_and_left_as_it_is(file)
+
+
+async def test_a_corrupt_file_in_another_journal_mode_is_left_in_it(file: Path, sqlite: SqliteStore) -> None:
+    await sqlite.close()
+    with closing(sqlite3.connect(file)) as other_app:
+        other_app.execute("PRAGMA journal_mode = DELETE")
+    file.write_bytes(bytes_of(file)[:4096])
+    assert "is corrupt" in await refused_and_left_as_it_is(file)
+
+
+async def test_a_locked_file_is_left_as_it_is(
+    file: Path, raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, **options, timeout=0))
+    raw.execute("BEGIN EXCLUSIVE")
+    assert "is locked by another connection" in await refused_and_left_as_it_is(file)
+    raw.execute("ROLLBACK")
+    store = SqliteStore(file)
+    await store.migrate()
+    await store.close()
+
+
+async def test_a_read_only_file_is_left_as_it_is(unprivileged: Path) -> None:
+    file = unprivileged / "runs.db"
+    store = SqliteStore(file)
+    await store.migrate()
+    await store.close()
+    write_protect(file)
+    assert "is read-only" in await refused_and_left_as_it_is(file)
+
+
+def write_protect(file: Path) -> None:
+    file.chmod(0o444)
+    file.parent.chmod(0o555)
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A folder whose permissions bind us too, as they do not bind root."""
+    nobody, user = 65534, os.geteuid()
+    with TemporaryDirectory() as folder:
+        if user == 0:
+            os.chown(folder, nobody, nobody)
+            os.seteuid(nobody)
+        try:
+            yield Path(folder)
+        finally:
+            os.chmod(folder, 0o700)
+            os.seteuid(user)
+
+
+async def refused_and_left_as_it_is(file: Path) -> str:
+    before, beside = bytes_of(file), files_beside(file)
     store = SqliteStore(file)
     error = await raised(StoreError, store.migrate())
-    assert isinstance(error.__cause__, sqlite3.DatabaseError)
+    await raised(StoreError, store.enqueue(new_run(), NOW))
     await store.close()
-    assert bytes_of(file) == before
+    assert isinstance(error.__cause__, sqlite3.Error)
+    assert (bytes_of(file), files_beside(file)) == (before, beside)
+    return str(error)
 
 
 async def test_a_schema_that_fails_is_not_half_applied(file: Path) -> None:

@@ -247,6 +247,25 @@ class TestMeanwhile:
             "step:cancel",
         ]
 
+    @pytest.mark.parametrize("call", ["persist_step", "complete_run"])
+    async def test_a_worker_that_is_cancelled_ends_without_waiting_for_the_store(
+        self, engine: Engine, intercept: Intercept, settle: Settle, call: str
+    ) -> None:
+        @job_of
+        async def job(step: StepContext) -> None:
+            await step.run("one", list)
+
+        store = intercept(MemoryStore())
+        store.before(call, *[fail] * 20)
+        durably = engine(job, store=store)
+        run = await durably.jobs.job.trigger()
+        task = asyncio.create_task(durably.process_one())
+        await settle()
+        task.cancel()
+        await settle()
+        assert task.cancelled()
+        assert (await found(durably, run.id)).status == "pending"
+
     async def test_a_takeover_ends_the_attempt(
         self, engine: Engine, record: Record, intercept: Intercept, pass_time: Callable[[int], Awaitable[None]]
     ) -> None:

@@ -12,6 +12,16 @@ from durably_wasm.stores.rows import SqlRow
 
 SqlValue: TypeAlias = str | int | float | None
 
+_STATES = {
+    5: "is locked by another connection",
+    6: "is locked by this connection",
+    8: "is read-only",
+    11: "is corrupt",
+    13: "has no room left",
+    14: "cannot be opened",
+    26: "is not a SQLite database",
+}
+
 
 class SqlDriver(Protocol):
     """A SQLite database that is called synchronously. Every method raises `StoreError` when the database refuses."""
@@ -90,4 +100,9 @@ class StandardDriver:
         return self._connection
 
     def _refusal(self, error: sqlite3.Error) -> StoreError:
-        return StoreError(f"The database {self._path} refused: {error}")
+        return refusal(f"The database {self._path}", getattr(error, "sqlite_errorcode", 0), str(error))
+
+
+def refusal(database: str, code: int, message: str) -> StoreError:
+    """Put SQLite's result code and message into words (https://www.sqlite.org/rescode.html)."""
+    return StoreError(f"{database} {_STATES.get(code & 0xFF, 'refused')}: {message}")

@@ -50,21 +50,21 @@ class SqliteStore:
         """Open the database and bring its schema up to date.
 
         Raises:
-            StoreError: It cannot be opened, or was written by a newer version; it is left as it is then.
+            StoreError: It is locked, read-only, corrupt, no SQLite database, or was written by a newer version; the
+                message says which, and it is left as it is.
         """
         self._db.open()
         try:
-            missing = self._pending_steps()
+            with self._transaction(fenced=False):  # which finds out whether it can be written at all
+                [[version]] = self._db.run("PRAGMA user_version", {})
+                for step in steps_from(int(version or 0)):
+                    self._db.script(step)
+                self._db.run(f"PRAGMA user_version = {VERSION}", {})
+                self._run("epoch")  # which finds out whether it is one of ours
+            self._db.configure()
         except StoreError:
             self._db.close()
             raise
-        self._db.configure()
-        if not missing:
-            return
-        with self._transaction():
-            for step in self._pending_steps():  # read again: another process may have been faster
-                self._db.script(step)
-            self._db.script(f"PRAGMA user_version = {VERSION}")
 
     async def close(self) -> None:
         """Close the database."""
@@ -301,10 +301,6 @@ class SqliteStore:
     def _delete(self, run_id: str) -> None:
         for name in ("delete_steps", "delete_logs", "delete_payloads", "delete_run"):
             self._run(name, run_id=run_id)
-
-    def _pending_steps(self) -> list[str]:
-        [[version]] = self._db.run("PRAGMA user_version", {})
-        return steps_from(int(version or 0))
 
     def _run(self, statement: str, /, **values: SqlValue) -> list[SqlRow]:
         for name, value in values.items():  # UTF-8 cannot hold half a surrogate pair, as in some errors' messages
