@@ -62,8 +62,8 @@ def bytes_of(file: Path) -> bytes:
     return file.read_bytes()
 
 
-def write(file: Path, text: str) -> None:
-    file.write_text(text)
+def write(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
 
 
 def files_beside(file: Path) -> list[str]:
@@ -108,7 +108,7 @@ async def test_a_file_that_cannot_be_opened_is_a_store_error(tmp_path: Path) -> 
 
 
 async def test_a_file_that_is_no_database_is_left_as_it_is(file: Path) -> None:
-    write(file, "name,city\nGare du Nord,Paris\n" * 100)
+    write(file, b"name,city\nGare du Nord,Paris\n" * 100)
     assert "is not a SQLite database" in await refused_and_left_as_it_is(file)
 
 
@@ -116,7 +116,7 @@ async def test_a_corrupt_file_is_left_as_it_is(file: Path, sqlite: SqliteStore) 
     await claimed(sqlite)
     await sqlite.close()
     whole = bytes_of(file)
-    file.write_bytes(whole[:100] + b"\xff" * 200 + whole[300:])  # within the page that lists the tables
+    write(file, whole[:100] + b"\xff" * 200 + whole[300:])  # within the page that lists the tables
     assert "is corrupt" in await refused_and_left_as_it_is(file)
 
 
@@ -124,7 +124,7 @@ async def test_a_corrupt_file_in_another_journal_mode_is_left_in_it(file: Path, 
     await sqlite.close()
     with closing(sqlite3.connect(file)) as other_app:
         other_app.execute("PRAGMA journal_mode = DELETE")
-    file.write_bytes(bytes_of(file)[:4096])
+    write(file, bytes_of(file)[:4096])
     assert "is corrupt" in await refused_and_left_as_it_is(file)
 
 
