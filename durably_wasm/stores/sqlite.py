@@ -53,7 +53,7 @@ class SqliteStore:
             StoreError: It is locked, read-only, corrupt, no SQLite database, or was written by a newer version; the
                 message says which, and it is left as it is.
         """
-        self._db.open()
+        await self._db.open()
         try:
             with self._transaction(fenced=False):  # which finds out whether it can be written at all
                 [[version]] = self._db.run("PRAGMA user_version", {})
