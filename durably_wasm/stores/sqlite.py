@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from durably_wasm import transitions
-from durably_wasm.errors import StoreError
+from durably_wasm.errors import ConflictError, StoreError
 from durably_wasm.ids import Ulids
 from durably_wasm.models import (
     EnqueueResult,
@@ -29,7 +29,7 @@ from durably_wasm.models import (
     as_tuple,
 )
 from durably_wasm.payloads import JsonValue, encode
-from durably_wasm.stores.migrations import VERSION, statements, steps_from
+from durably_wasm.stores.migrations import VERSION, import_script, statements, steps_from
 from durably_wasm.stores.rows import SqlRow, log_from_row, progress_to_text, run_from_row, step_from_row
 from durably_wasm.stores.sql_driver import SqlDriver, SqlValue, StandardDriver
 
@@ -256,6 +256,25 @@ class SqliteStore:
             [stored] = self._run("insert_log", **values)
         return log_from_row(stored)
 
+    async def import_attached(self) -> None:
+        """Put the runs of the database that is attached as `imported` in the place of all that are here, and detach it.
+
+        Raises:
+            ConflictError: A run is leased.
+            StoreError: The attached database is corrupt, or not one of ours and of this version.
+        """
+        try:
+            with self._transaction():
+                if leased := self._run("leased"):
+                    raise ConflictError(f"Cannot import while run {leased[0][0]} is leased")
+                _check_imported(*self._db.run("PRAGMA imported.quick_check(1)", {}))
+                [[version]] = self._db.run("PRAGMA imported.user_version", {})
+                if version != VERSION:
+                    raise StoreError(f"The file has schema version {version}, and only {VERSION} can be imported")
+                self._db.script(import_script())
+        finally:
+            self._db.run("DETACH imported", {})
+
     def _enqueue(self, new: NewRun, now: str) -> EnqueueResult:
         same_key = pending = None
         if new.idempotency_key is not None:
@@ -328,6 +347,11 @@ class SqliteStore:
         [[current]] = self._run("epoch")
         if current != self._epoch:
             raise StoreError(f"Epoch {self._epoch} is over: another engine holds the database's lock since")
+
+
+def _check_imported(result: SqlRow) -> None:
+    if list(result) != ["ok"]:
+        raise StoreError(f"The file is corrupt: {result[0]}")
 
 
 def _json_list(values: tuple[str, ...]) -> str | None:

@@ -10,7 +10,7 @@ import { toError } from '../shared/rpc.js';
  * @property {string} database  name of the store, of the lock and of the channel
  * @property {string | string[]} jobs  Python modules, as URLs relative to the page
  * @property {string[]} [packages]  packages beyond the engine's own
- * @property {'indexeddb'} [store]
+ * @property {'indexeddb' | 'sqlite'} [store]  where runs are kept; 'sqlite' is faster, and falls back to 'indexeddb'
  * @property {number} [pollingIntervalMs]
  * @property {number} [leaseMs]
  * @property {number} [leaseRenewIntervalMs]
@@ -18,6 +18,8 @@ import { toError } from '../shared/rpc.js';
  * @property {boolean} [preserveSteps]
  * @property {string} [retainRuns]
  */
+
+const STORES = ['indexeddb', 'sqlite'];
 
 const ENGINE_OPTIONS = [
   'pollingIntervalMs',
@@ -39,7 +41,7 @@ export function checkOptions({ database, jobs, packages = [], store = 'indexeddb
   if (modules.length === 0 || modules.some((url) => typeof url !== 'string' || url === '')) {
     throw invalid('jobs must be the URL of a Python module, or a list of them');
   }
-  if (store !== 'indexeddb') throw invalid(`store must be "indexeddb", not ${JSON.stringify(store)}`);
+  if (!STORES.includes(store)) throw invalid(`store must be one of ${STORES.join(', ')}, not ${JSON.stringify(store)}`);
   const unknown = Object.keys(options).filter((name) => !ENGINE_OPTIONS.includes(name));
   if (unknown.length > 0) throw invalid(`there is no option ${unknown.join(', ')}; there are: ${ENGINE_OPTIONS.join(', ')}`);
   return { database, jobs: modules.map((url) => new URL(url, document.baseURI).href), packages, store, options };

@@ -19,6 +19,7 @@ import { Texts } from './texts.js';
  */
 
 const POINTER_BYTES = 4;
+const OWNED = 3; // SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE
 const FILE = 'durably.db';
 const OPEN_FLAGS = Code.SQLITE_OPEN_READWRITE | Code.SQLITE_OPEN_CREATE;
 
@@ -154,6 +155,37 @@ export class Sqlite {
     }
   }
 
+  /**
+   * Return the database's content as a file has it.
+   * @returns {Uint8Array<ArrayBuffer>}
+   */
+  serialize() {
+    const module = this.#module;
+    const [schema] = this.#texts.write(['main']);
+    const pointer = module._sqlite3_serialize(this.#database, pointerOf(schema), this.#out, 0);
+    if (pointer === 0) throw this.#refusal();
+    const file = module.HEAPU8.slice(pointer, pointer + module.getValue(this.#out, '*'));
+    module._sqlite3_free(pointer);
+    return withoutWal(file);
+  }
+
+  /**
+   * Attach a file's content as a database in memory, until it is detached.
+   * @param {string} schema the name to attach it under
+   * @param {Uint8Array} file
+   */
+  attach(schema, file) {
+    const module = this.#module;
+    if (!isDatabase(file)) throw sqliteError(Code.SQLITE_NOTADB, 'the file does not begin as one');
+    this.script(`ATTACH ':memory:' AS ${schema}`);
+    const size = file.length;
+    const copy = module._sqlite3_malloc(size); // SQLite frees it
+    module.HEAPU8.set(withoutWal(file.slice()), copy);
+    const [name] = this.#texts.write([schema]);
+    const code = module._sqlite3_deserialize(this.#database, pointerOf(name), copy, size, 0, size, 0, OWNED);
+    if (code !== Code.SQLITE_OK) throw this.#refusal();
+  }
+
   /** @param {string} sql */
   #compile(sql) {
     const module = this.#module;
@@ -225,8 +257,32 @@ export class Sqlite {
   #refusal() {
     const code = this.#module._sqlite3_extended_errcode(this.#database);
     const message = this.#module.UTF8ToString(this.#module._sqlite3_errmsg(this.#database));
-    return Object.assign(new Error(message), { name: 'SqliteError', code });
+    return sqliteError(code, message);
   }
+}
+
+/**
+ * @param {number} code
+ * @param {string} message
+ */
+function sqliteError(code, message) {
+  return Object.assign(new Error(message), { name: 'SqliteError', code });
+}
+
+/** @param {Uint8Array} file */
+function isDatabase(file) {
+  return new TextDecoder().decode(file.subarray(0, 16)) === 'SQLite format 3\0';
+}
+
+/**
+ * Mark a file as one with a rollback journal: a database in memory has no log of its writes, nor has one file alone.
+ * See https://www.sqlite.org/fileformat.html#file_format_version_numbers.
+ * @template {Uint8Array} T
+ * @param {T} file
+ */
+function withoutWal(file) {
+  file[18] = file[19] = 1;
+  return file;
 }
 
 /**
