@@ -261,13 +261,12 @@ class SqliteStore:
 
         Raises:
             ConflictError: A run is leased.
-            StoreError: The attached database is corrupt, or not one of ours and of this version.
+            StoreError: The attached database is not one of ours and of this version.
         """
         try:
             with self._transaction():
                 if leased := self._run("leased"):
                     raise ConflictError(f"Cannot import while run {leased[0][0]} is leased")
-                _check_imported(*self._db.run("PRAGMA imported.quick_check(1)", {}))
                 [[version]] = self._db.run("PRAGMA imported.user_version", {})
                 if version != VERSION:
                     raise StoreError(f"The file has schema version {version}, and only {VERSION} can be imported")
@@ -347,11 +346,6 @@ class SqliteStore:
         [[current]] = self._run("epoch")
         if current != self._epoch:
             raise StoreError(f"Epoch {self._epoch} is over: another engine holds the database's lock since")
-
-
-def _check_imported(result: SqlRow) -> None:
-    if list(result) != ["ok"]:
-        raise StoreError(f"The file is corrupt: {result[0]}")
 
 
 def _json_list(values: tuple[str, ...]) -> str | None:
