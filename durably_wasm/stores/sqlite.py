@@ -28,7 +28,7 @@ from durably_wasm.models import (
     add_ms,
     as_tuple,
 )
-from durably_wasm.payloads import JsonValue, encode
+from durably_wasm.payloads import JsonValue, decode, encode
 from durably_wasm.stores.migrations import VERSION, import_script, statements, steps_from
 from durably_wasm.stores.rows import SqlRow, log_from_row, progress_to_text, run_from_row, step_from_row
 from durably_wasm.stores.sql_driver import SqlDriver, SqlValue, StandardDriver
@@ -157,6 +157,7 @@ class SqliteStore:
         self, run_id: str, generation: int, step: NewStep, now: str, lease_ms: int = 30_000
     ) -> Step | None:
         """Checkpoint a step and extend the lease."""
+        output = encode(step.output)
         with self._transaction():
             written = self._run(
                 "checkpoint_step",
@@ -165,7 +166,7 @@ class SqliteStore:
                 name=step.name,
                 index=step.index,
                 status=step.status,
-                output=encode(step.output),
+                output=output,
                 error=step.error,
                 started_at=step.started_at,
                 now=now,
@@ -183,7 +184,18 @@ class SqliteStore:
                 expires_at=add_ms(now, lease_ms),
                 now=now,
             )
-        return step_from_row(written[0])
+        id, name, error = written[0]  # the rest is as it was sent
+        return Step(
+            id=id,
+            run_id=run_id,
+            name=name,
+            index=step.index,
+            status=step.status,
+            output=decode(output),
+            error=error,
+            started_at=step.started_at,
+            completed_at=now,
+        )
 
     async def complete_run(
         self, run_id: str, generation: int, output: JsonValue, now: str, *, keep_steps: bool = False
