@@ -33,12 +33,14 @@ Params = Mapping[str, Any]
 class Host:
     """One engine for one page's worker.
 
-    `post(text)` sends the JSON of a message, `enter(stage)` tells the stage of the boot.
+    `post(text)` sends the JSON of a message, `enter(stage)` tells the stage of the boot, and `fail(text)` ends the
+    worker with the JSON of an error.
     """
 
-    def __init__(self, post: Callable[[str], None], enter: Callable[[str], None]) -> None:
+    def __init__(self, post: Callable[[str], None], enter: Callable[[str], None], fail: Callable[[str], None]) -> None:
         self._post = post
         self._enter = enter
+        self._fail = fail
         self._durably: Durably | None = None
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -70,7 +72,7 @@ class Host:
 
     async def _create(self, params: Params, modules: list[dict[str, str]]) -> Durably:
         options = snake_case_options(params["options"])
-        durably = create_durably(IndexedDbStore(params["database"]), exclusive=True, **options)
+        durably = create_durably(IndexedDbStore(params["database"], params["durability"]), exclusive=True, **options)
         durably.use(with_log_persistence()).on("*", self._forward)
         self._enter("store")
         await durably.migrate()
@@ -94,6 +96,8 @@ class Host:
     def _forward(self, event: Event) -> None:
         epoch = self._durably and self._durably.epoch
         self._post(json.dumps({"type": "event", "epoch": epoch, "event": to_message(event)}))
+        if self._durably and self._durably.failure:
+            self._fail(json.dumps(error_to_message(self._durably.failure)))
 
     async def _init(self, durably: Durably, _: Params) -> object:
         return {"jobs": {key: handle.name for key, handle in durably.jobs.items()}}

@@ -61,14 +61,19 @@ export const METHODS = /** @type {const} */ ([
  * @property {string[]} jobs  absolute URLs of Python modules
  * @property {string[]} packages  names of packages beyond the engine's own
  * @property {'indexeddb'} store
+ * @property {Durability} durability
  * @property {Record<string, unknown>} options  the engine's, in camelCase
  */
 
 /**
+ * What a commit waits for; `durably_wasm/stores/durability.py` says what each survives.
+ * @typedef {'relaxed' | 'strict'} Durability
+ *
  * @typedef {'starting' | 'leader' | 'follower' | 'stopped' | 'failed'} EngineState
  * @typedef {'runtime' | 'packages' | 'store' | 'jobs' | 'ready'} Stage
  * @typedef {{ name: string, message: string, [detail: string]: unknown }} ErrorMessage
- * @typedef {{ kind: 'indexeddb' | 'sqlite', persistence: 'persistent' | 'best-effort' | null }} StoreInfo
+ * @typedef {'persistent' | 'best-effort' | 'memory' | null} Persistence  null: not known
+ * @typedef {{ kind: 'indexeddb' | 'sqlite', persistence: Persistence }} StoreInfo
  *
  * @typedef {{ type: 'hello', protocol: number, schema: number, app: string | null }} Hello
  * @typedef {{ type: 'call', id: string, method: string, params: object }} Call

@@ -7,6 +7,7 @@ import { bootPython, installPackages } from './boot.js';
 import { IndexedDb } from './bridge/indexeddb.js';
 import { holdLock } from './locks.js';
 import { readModules } from './modules.js';
+import { persistence } from './persistence.js';
 import { openDatabase } from '../shared/database.js';
 import { toErrorMessage } from '../shared/rpc.js';
 
@@ -60,7 +61,7 @@ function pass(call) {
 /** @param {OpenParams} params */
 async function open(params) {
   try {
-    (await openDatabase(params.database)).close(); // without IndexedDB nothing else needs to be loaded
+    await prepareDatabase(params.database); // without IndexedDB nothing else needs to be loaded
     await holdLock(params.database, () => tell({ state: 'follower' }));
     tell({ state: 'starting', store: { kind: 'indexeddb', persistence: await persistence() } });
     const python = await startHost(params);
@@ -81,9 +82,25 @@ async function open(params) {
 async function startHost(params) {
   const { pyodide, manifest } = await bootPython(enter);
   await installPackages(pyodide, manifest, params.packages);
-  pyodide.registerJsModule('durably_wasm_js', { openIndexedDb: IndexedDb.open });
+  pyodide.registerJsModule('durably_wasm_js', { openIndexedDb });
   const { Host } = pyodide.pyimport('durably_wasm.browser.host');
-  return Host?.((/** @type {string} */ text) => post(JSON.parse(text)), enter);
+  const failWith = (/** @type {string} */ error) => fail(JSON.parse(error));
+  return Host?.((/** @type {string} */ text) => post(JSON.parse(text)), enter, failWith);
+}
+
+/** @param {string} name */
+async function prepareDatabase(name) {
+  const onBlocked = (/** @type {string} */ message) => tell({ notice: { name: 'StoreError', message } });
+  (await openDatabase(name, { onBlocked })).close();
+  if (state.notice) tell({ notice: null });
+}
+
+/**
+ * @param {string} name
+ * @param {IDBTransactionDurability} durability
+ */
+function openIndexedDb(name, durability) {
+  return IndexedDb.open(name, durability, (reason) => fail(toErrorMessage(reason)));
 }
 
 /** @param {Call} call */
@@ -117,8 +134,4 @@ function tell(change) {
 /** @param {ToClient} message */
 function post(message) {
   postMessage(message);
-}
-
-async function persistence() {
-  return (await navigator.storage?.persisted?.()) ? /** @type {const} */ ('persistent') : 'best-effort';
 }
