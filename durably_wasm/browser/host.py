@@ -26,22 +26,24 @@ from durably_wasm.events import Event
 from durably_wasm.handle import JobHandle
 from durably_wasm.models import TriggerItem
 from durably_wasm.plugins import with_log_persistence
-from durably_wasm.stores.sqlite import SqliteStore
+from durably_wasm.stores import SqliteStore, Store
 
 Params = Mapping[str, Any]
 
-STORES = {"indexeddb": IndexedDbStore, "sqlite": WaSqliteStore}
+STORES: dict[str, Callable[..., Store]] = {"indexeddb": IndexedDbStore, "sqlite": WaSqliteStore}
 
 
 class Host:
     """One engine for one page's worker.
 
-    `post(text)` sends the JSON of a message, `enter(stage)` tells the stage of the boot.
+    `post(text)` sends the JSON of a message, `enter(stage)` tells the stage of the boot, and `fail(text)` ends the
+    worker with the JSON of an error.
     """
 
-    def __init__(self, post: Callable[[str], None], enter: Callable[[str], None]) -> None:
+    def __init__(self, post: Callable[[str], None], enter: Callable[[str], None], fail: Callable[[str], None]) -> None:
         self._post = post
         self._enter = enter
+        self._fail = fail
         self._durably: Durably | None = None
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -73,7 +75,8 @@ class Host:
 
     async def _create(self, params: Params, modules: list[dict[str, str]]) -> Durably:
         options = snake_case_options(params["options"])
-        durably = create_durably(STORES[params["store"]](params["database"]), exclusive=True, **options)
+        store = STORES[params["store"]](params["database"], params["durability"])
+        durably = create_durably(store, exclusive=True, **options)
         durably.use(with_log_persistence()).on("*", self._forward)
         self._enter("store")
         await durably.migrate()
@@ -97,6 +100,8 @@ class Host:
     def _forward(self, event: Event) -> None:
         epoch = self._durably and self._durably.epoch
         self._post(json.dumps({"type": "event", "epoch": epoch, "event": to_message(event)}))
+        if self._durably and self._durably.failure:
+            self._fail(json.dumps(error_to_message(self._durably.failure)))
 
     async def _init(self, durably: Durably, _: Params) -> object:
         return {"jobs": {key: handle.name for key, handle in durably.jobs.items()}}

@@ -29,6 +29,7 @@ from durably_wasm.models import (
     as_tuple,
 )
 from durably_wasm.payloads import JsonValue, decode, encode
+from durably_wasm.stores.epochs import check_epoch
 from durably_wasm.stores.migrations import VERSION, import_script, statements, steps_from
 from durably_wasm.stores.rows import SqlRow, log_from_row, progress_to_text, run_from_row, step_from_row
 from durably_wasm.stores.sql_driver import SqlDriver, SqlValue, StandardDriver
@@ -353,11 +354,9 @@ class SqliteStore:
             raise
 
     def _check_epoch(self) -> None:
-        if self._epoch is None:
-            return
-        [[current]] = self._run("epoch")
-        if current != self._epoch:
-            raise StoreError(f"Epoch {self._epoch} is over: another engine holds the database's lock since")
+        if self._epoch is not None:
+            stored = self._run("epoch")
+            check_epoch(self._epoch, int(stored[0][0]) if stored else None)
 
 
 def _json_list(values: tuple[str, ...]) -> str | None:

@@ -4,6 +4,7 @@
 import { Connection } from './connection.js';
 import { JobHandle } from './handle.js';
 import { checkOptions } from './options.js';
+import { estimate } from './storage.js';
 import { subscribe } from './subscribing.js';
 import { waitForRun } from './waiting.js';
 import { toError } from '../shared/rpc.js';
@@ -43,12 +44,14 @@ export class Durably {
 
   /** @type {Record<string, JobHandle>} the jobs, by the camelCase name of their variable */
   jobs;
-  /** Reads of what belongs to a run. */
+  /** Reads of what belongs to a run, and the browser's storage as a whole. */
   storage = {
     /** @param {string} id @returns {Promise<Step[]>} */
     getSteps: (id) => this.#call('getSteps', { id }),
     /** @param {string} id @returns {Promise<Log[]>} */
     getLogs: (id) => this.#call('getLogs', { id }),
+    estimate,
+    persist: () => this.#connection.persist(),
   };
 
   /** @param {Connection} connection */

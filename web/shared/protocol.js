@@ -65,14 +65,19 @@ export const METHODS = /** @type {const} */ ([
  * @property {string[]} jobs  absolute URLs of Python modules
  * @property {string[]} packages  names of packages beyond the engine's own
  * @property {StoreInfo['kind']} store
+ * @property {Durability} durability
  * @property {Record<string, unknown>} options  the engine's, in camelCase
  */
 
 /**
+ * What a commit waits for; `durably_wasm/stores/durability.py` says what each survives.
+ * @typedef {'relaxed' | 'strict'} Durability
+ *
  * @typedef {'starting' | 'leader' | 'follower' | 'stopped' | 'failed'} EngineState
  * @typedef {'runtime' | 'packages' | 'store' | 'jobs' | 'ready'} Stage
  * @typedef {{ name: string, message: string, [detail: string]: unknown }} ErrorMessage
- * @typedef {{ kind: 'indexeddb' | 'sqlite', persistence: 'persistent' | 'best-effort' | null }} StoreInfo
+ * @typedef {'persistent' | 'best-effort' | 'memory' | null} Persistence  null: not known
+ * @typedef {{ kind: 'indexeddb' | 'sqlite', persistence: Persistence }} StoreInfo
  *
  * @typedef {{ name: string, message: string }} Notice  something that the user should know, though all works
  *

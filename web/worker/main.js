@@ -7,12 +7,13 @@ import { bootPython, installPackages } from './boot.js';
 import { IndexedDb } from './bridge/indexeddb.js';
 import { holdLock } from './locks.js';
 import { readModules } from './modules.js';
-import { chooseKind, openSqlite, persistence } from './storage.js';
+import { persistence } from './persistence.js';
+import { chooseKind, openSqlite } from './storage.js';
 import { attachFile, toFile } from './transfer.js';
 import { toErrorMessage } from '../shared/rpc.js';
 
 /** @import { Sqlite } from './bridge/sqlite.js' */
-/** @import { Call, ErrorMessage, OpenParams, Stage, State, ToClient, ToEngine } from '../shared/protocol.js' */
+/** @import { Call, ErrorMessage, Notice, OpenParams, Stage, State, ToClient, ToEngine } from '../shared/protocol.js' */
 
 /**
  * @typedef {object} Host  the Python end
@@ -81,10 +82,10 @@ async function answer(host, call) {
 async function open(params) {
   try {
     database = params.database;
-    const { kind, notice } = await chooseKind(database, params.store);
+    const { kind, notice } = await chooseKind(database, params.store, tellNotice);
     await holdLock(database, () => tell({ state: 'follower' }));
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
-    const opening = kind === 'sqlite' ? openSqlite(database, tellBusy) : null; // beside Python's boot
+    const opening = kind === 'sqlite' ? openSqlite(database, tellNotice) : null; // beside Python's boot
     const [python, file, modules] = await Promise.all([startHost(params), opening, readModules(params.jobs)]);
     sqlite = file;
     const opened = /** @type {Opened} */ (JSON.parse(await python.open(JSON.stringify({ ...params, store: kind }), modules)));
@@ -97,8 +98,9 @@ async function open(params) {
   }
 }
 
-function tellBusy() {
-  tell({ notice: { name: 'StoreBusy', message: `Waiting for another worker to let go of the files of "${database}"` } });
+/** @param {Notice} notice */
+function tellNotice(notice) {
+  tell({ notice });
 }
 
 /**
@@ -108,12 +110,23 @@ function tellBusy() {
 async function startHost(params) {
   const { pyodide, manifest } = await bootPython(enter);
   await installPackages(pyodide, manifest, params.packages);
-  pyodide.registerJsModule('durably_wasm_js', {
-    openIndexedDb: IndexedDb.open,
-    openSqlite: (/** @type {string} */ name) => openSqlite(name, () => {}),
-  });
+  pyodide.registerJsModule('durably_wasm_js', { openIndexedDb, openSqlite: reopenSqlite });
   const { Host } = pyodide.pyimport('durably_wasm.browser.host');
-  return Host?.((/** @type {string} */ text) => post(JSON.parse(text)), enter);
+  const failWith = (/** @type {string} */ error) => fail(JSON.parse(error));
+  return Host?.((/** @type {string} */ text) => post(JSON.parse(text)), enter, failWith);
+}
+
+/** @param {string} name */
+function reopenSqlite(name) {
+  return openSqlite(name, () => {});
+}
+
+/**
+ * @param {string} name
+ * @param {IDBTransactionDurability} durability
+ */
+function openIndexedDb(name, durability) {
+  return IndexedDb.open(name, durability, (reason) => fail(toErrorMessage(reason)));
 }
 
 /** @param {Call} call */

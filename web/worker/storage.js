@@ -14,33 +14,31 @@ import { openDatabase } from '../shared/database.js';
  * Rejects with an error named `StoreError` when there is none.
  * @param {string} database
  * @param {StoreInfo['kind']} wanted
+ * @param {(notice: Notice) => void} onNotice called when there is something to wait for
  * @returns {Promise<{ kind: StoreInfo['kind'], notice: Notice | null }>}
  */
-export async function chooseKind(database, wanted) {
+export async function chooseKind(database, wanted, onNotice) {
   const missing = wanted === 'sqlite' ? await whatSqliteMisses() : 'it was not asked for';
   if (missing === null) return { kind: 'sqlite', notice: null };
   if (wanted === 'sqlite' && (await isMarked(database))) {
     throw storeError(`The runs of "${database}" lie in SQLite, which cannot be used here now: ${missing}`);
   }
-  (await openDatabase(database)).close(); // without IndexedDB nothing else needs to be loaded
+  const onBlocked = (/** @type {string} */ message) => onNotice({ name: 'StoreError', message });
+  (await openDatabase(database, { onBlocked })).close(); // without IndexedDB nothing else needs to be loaded
   return { kind: 'indexeddb', notice: wanted === 'sqlite' ? fallback(missing) : null };
 }
 
 /**
  * Open a SQLite database, and remember that there is one.
  * @param {string} database
- * @param {() => void} onBusy called once if another worker still holds its files
+ * @param {(notice: Notice) => void} onNotice called when there is something to wait for
  */
-export async function openSqlite(database, onBusy) {
+export async function openSqlite(database, onNotice) {
   const { Sqlite } = await import('./bridge/sqlite.js');
-  const opened = await Sqlite.open(database, onBusy);
+  const message = `Waiting for another worker to let go of the files of "${database}"`;
+  const opened = await Sqlite.open(database, () => onNotice({ name: 'StoreBusy', message }));
   await mark(database);
   return opened;
-}
-
-/** Whether this origin's storage is kept until the user deletes it, or only as long as there is room. */
-export async function persistence() {
-  return (await navigator.storage?.persisted?.()) ? /** @type {const} */ ('persistent') : 'best-effort';
 }
 
 /** @returns {Promise<string | null>} null when there is all that it needs */

@@ -5,7 +5,7 @@
  * the event loop. Knows where a database lies and who uses it, not what its rows mean.
  */
 import createModule from '../../wa-sqlite/dist/wa-sqlite.mjs';
-import { Connection } from './connection.js';
+import { Connection } from './sqlite_connection.js';
 import { FilePool } from './pool.js';
 
 /** @import { SqliteModule } from '../../wa-sqlite/dist/wa-sqlite.mjs' */
