@@ -179,10 +179,11 @@ class NewLog:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnqueueResult:
-    """The run that a trigger led to, and whether it is a new one."""
+    """The run that a trigger led to, whether it is a new one, and whether the same call was applied before."""
 
     run: Run
     disposition: Disposition
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
