@@ -179,11 +179,10 @@ class NewLog:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnqueueResult:
-    """The run that a trigger led to, whether it is a new one, and whether the same call was applied before."""
+    """The run that a trigger led to, and whether it is a new one."""
 
     run: Run
     disposition: Disposition
-    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

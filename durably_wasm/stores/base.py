@@ -156,6 +156,10 @@ class Store(Protocol):
         """Store a log line and return it."""
         ...
 
+    async def get_call(self, call_id: str) -> str | None:
+        """Return what a call has come to, as `stores.calls` writes it; None when it was not applied or is forgotten."""
+        ...
+
     async def forget_calls(self, kept: Collection[str]) -> None:
         """Forget the outcomes of all calls but those with an id in `kept`, which nobody can repeat any more."""
         ...

@@ -29,7 +29,7 @@ def _results_to_text(results: Sequence[EnqueueResult]) -> str:
 
 
 def _results_from_text(text: str) -> list[EnqueueResult]:
-    return [replace(EnqueueResult(**result), run=_run(result["run"]), is_repeated=True) for result in json.loads(text)]
+    return [replace(EnqueueResult(**result), run=_run(result["run"])) for result in json.loads(text)]
 
 
 def _run(fields: dict[str, Any]) -> Run:

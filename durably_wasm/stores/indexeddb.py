@@ -223,6 +223,10 @@ class IndexedDbStore:
         await self._transact(transactions.write([put("logs", record)]))
         return log_from_record(record)
 
+    async def get_call(self, call_id: str) -> str | None:
+        """Return what a call has come to, or None."""
+        return await self._run(transactions.outcome_of(call_id))
+
     async def forget_calls(self, kept: Collection[str]) -> None:
         """Forget the outcomes of all other calls."""
         await self._transact(transactions.forget_calls(kept))

@@ -224,6 +224,10 @@ class MemoryStore:
         self._logs[log.run_id].append(stored)
         return replace(stored, data=_copy(stored.data))
 
+    async def get_call(self, call_id: str) -> str | None:
+        """Return what a call has come to, or None."""
+        return self._calls.get(call_id)
+
     async def forget_calls(self, kept: Collection[str]) -> None:
         """Forget the outcomes of all other calls."""
         self._calls = {call_id: outcome for call_id, outcome in self._calls.items() if call_id in kept}

@@ -270,6 +270,11 @@ class SqliteStore:
             [stored] = self._run("insert_log", **values)
         return log_from_row(stored)
 
+    async def get_call(self, call_id: str) -> str | None:
+        """Return what a call has come to, or None."""
+        known = self._run("call", id=call_id)
+        return str(known[0][0]) if known else None
+
     async def forget_calls(self, kept: Collection[str]) -> None:
         """Forget the outcomes of all other calls."""
         with self._transaction():

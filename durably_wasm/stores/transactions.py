@@ -63,6 +63,12 @@ def once(transaction: Transaction[T], call_id: str | None, outcome: Outcome[T]) 
         found = yield reads
 
 
+def outcome_of(call_id: str) -> Transaction[str | None]:
+    """Read what a call has come to."""
+    [known] = yield [get("calls", call_id)]
+    return [], known and known["outcome"]
+
+
 def forget_calls(kept: Collection[str]) -> Transaction[None]:
     """Forget the outcomes of all other calls."""
     [records] = yield [all_calls()]

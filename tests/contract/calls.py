@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from durably_wasm.errors import ConflictError
 from durably_wasm.stores import Store
+from durably_wasm.stores.calls import ENQUEUED
 
 from .given import (
     ALL,
@@ -30,7 +31,6 @@ async def a_repeated_trigger_gives_the_run_as_it_was_then(store: Store) -> None:
     before = await contents(store)
     second = await store.enqueue(new, after(2), call_id="call-1")
     assert (second.run, second.disposition) == (first.run, "created")
-    assert (first.is_repeated, second.is_repeated) == (False, True)
     assert await contents(store) == before
 
 
@@ -58,7 +58,7 @@ async def a_call_that_was_refused_was_not_applied(store: Store) -> None:
     await raised(ConflictError, store.enqueue(new_run(concurrency_key="k"), NOW, call_id="call-1"))
     assert await store.cancel_run(pending.id, NOW)
     result = await store.enqueue(new_run(concurrency_key="k"), after(1), call_id="call-1")
-    assert (result.disposition, result.is_repeated) == ("created", False)
+    assert result.disposition == "created"
 
 
 async def a_repeated_cancel_is_told_of_the_first(store: Store) -> None:
@@ -88,6 +88,14 @@ async def a_repeated_purge_purges_nothing_more(store: Store) -> None:
     assert len(await store.get_runs(ALL)) == 1
     assert await store.purge_runs(later, 2, call_id="call-2") == 1
     assert await store.purge_runs(later, 0, call_id="call-3") == 0
+
+
+async def tells_what_a_call_has_come_to(store: Store) -> None:
+    result = await store.enqueue(new_run(), NOW, call_id="call-1")
+    outcome = await store.get_call("call-1")
+    assert outcome is not None
+    assert ENQUEUED.read(outcome) == [result]
+    assert await store.get_call("call-2") is None
 
 
 async def calls_are_forgotten_but_for_those_that_may_come_again(store: Store) -> None:
