@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,20 +14,6 @@ from e2e.conftest import test_page
 from e2e.server import Server
 
 INIT = "durably.init().then(() => null, ({ name, message }) => ({ name, message }))"
-
-
-@pytest.fixture
-def altered(site: Path, serve: Callable[[Path], Server], tmp_path: Path) -> Callable[..., Server]:
-    """Serve a copy of the site in which one file has other contents, or is missing."""
-
-    def altered(file: str, contents: bytes | None) -> Server:
-        copy = tmp_path / "altered"
-        shutil.copytree(site, copy)
-        path = next(copy.glob(file))
-        path.unlink() if contents is None else path.write_bytes(contents)
-        return serve(copy)
-
-    return altered
 
 
 def failure(page: Page) -> dict[str, str]:
