@@ -106,6 +106,9 @@ def test_a_wrong_option_is_named(browser: Browser, server: Server) -> None:
     assert error["name"] == "ValidationError" and "leaseMS" in error["message"]
     assert page.evaluate(refused, {"database": "", "jobs": "./jobs.py"})["name"] == "ValidationError"
     assert page.evaluate(refused, {"database": "test", "jobs": []})["name"] == "ValidationError"
+    error = page.evaluate(refused, {"database": "test", "jobs": "./jobs.py", "durability": "lax"})
+    assert error["name"] == "ValidationError"
+    assert error["message"] == 'createDurably: durability must be "relaxed" or "strict", not "lax"'
     page.evaluate("window.open({ leaseMs: -1 })")
     assert "lease_ms must be an integer of at least 1" in failure(page)["message"]
 

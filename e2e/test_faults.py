@@ -52,13 +52,21 @@ const faults = {
   aborted: () => (checkpointFails = 'aborted'),
 };
 const channel = new BroadcastChannel('faults');
-channel.onmessage = ({ data }) => (faults[data](), channel.postMessage('done'));
+channel.onmessage = ({ data }) => (faults[data]?.(), channel.postMessage(durability));
+
+let durability = null;
+const { transaction } = IDBDatabase.prototype;
+IDBDatabase.prototype.transaction = function (...args) {
+  const opened = transaction.apply(this, args);
+  if (opened.mode === 'readwrite') ({ durability } = opened);
+  return opened;
+};
 }
 """
 
 CAUSE = """(fault) => new Promise((resolve) => {
     const channel = new BroadcastChannel('faults');
-    channel.onmessage = () => resolve(channel.close());
+    channel.onmessage = ({ data }) => (channel.close(), resolve(data));
     channel.postMessage(fault);
 })"""
 
@@ -159,6 +167,31 @@ class TestFullStore:
         [error] = page.evaluate(ERRORS)
         assert error["context"] == "store" and "there is no room left (QuotaExceededError" in error["error"]
 
+    @pytest.mark.parametrize(
+        ("name", "message", "is_full"),
+        [
+            ("QuotaExceededError", "", True),
+            ("AbortError", "QuotaExceededError An attempt was made to add something that exceeded the quota", True),
+            ("UnknownError", "Encountered full disk while opening backing store for indexedDB.open", True),
+            ("AbortError", "The transaction was aborted", False),
+            ("ConstraintError", "A key exists", False),
+        ],
+    )
+    def test_is_recognised_however_the_browser_says_it(
+        self, shared_page: Page, name: str, message: str, is_full: bool
+    ) -> None:
+        recognised = """async ([name, message]) => {
+            const { isLoss, refusal } = await import('./durably/shared/database.js');
+            const error = new DOMException(message, name);
+            const wrapped = new DOMException('The transaction was aborted', 'AbortError');
+            const refusals = [refusal('x', error), refusal('x', wrapped, error), refusal('x', null, error)];
+            return { full: refusals.map(({ isFull }) => isFull), loss: isLoss(error) };
+        }"""
+        assert shared_page.evaluate(recognised, [name, message]) == {
+            "full": [is_full] * 3,
+            "loss": not is_full and name == "AbortError",
+        }
+
     def test_keeps_a_run_for_the_next_page(self, quota: Quota, page: Page, server: Server) -> None:
         run = self.held(page, "kept")
         page.reload()
@@ -181,7 +214,9 @@ class TestDatabase:
         return message
 
     @pytest.mark.parametrize("types", ["indexeddb", "all"])
-    def test_that_is_wiped_ends_the_engine(self, types: str, browser: Browser, page: Page, server: Server) -> None:
+    def test_that_is_wiped_ends_the_engine_at_once(self, types: str, browser: Browser, server: Server) -> None:
+        never = 3_600_000
+        page = browser.open(test_page(server, pollingIntervalMs=never, leaseRenewIntervalMs=never))
         run = started(page, server, f"wiped-{types}")
         page.evaluate("(id) => { window.ended = durably.waitForRun(id).catch(({ name }) => name) }", run)
         page.evaluate(
@@ -268,6 +303,14 @@ class TestDatabase:
 
 
 class TestStorage:
+    @pytest.mark.parametrize(("given", "durability"), [({}, "relaxed"), ({"durability": "strict"}, "strict")])
+    def test_is_as_durable_as_was_asked_for(
+        self, given: dict[str, str], durability: str, browser: Browser, faulty: Server
+    ) -> None:
+        page = browser.open(test_page(faulty, **given))
+        page.evaluate("durably.init()")
+        assert page.evaluate(CAUSE, "none") == durability
+
     def test_is_estimated(self, shared_page: Page) -> None:
         estimate = shared_page.evaluate("durably.storage.estimate()")
         assert 0 < estimate["usage"] < estimate["quota"]
