@@ -25,9 +25,9 @@ _STATES = {
 
 
 class SqlDriver(Protocol):
-    """A SQLite database that is called synchronously. Every method raises `StoreError` when the database refuses."""
+    """A SQLite database, called synchronously once it is open. Each method raises `StoreError` when it refuses."""
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Open the database; harmless when it is open."""
         ...
 
@@ -58,7 +58,7 @@ class StandardDriver:
         self._path = os.fspath(path)
         self._connection: sqlite3.Connection | None = None
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Open the database; harmless when it is open."""
         if self._connection is not None:
             return

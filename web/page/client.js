@@ -111,6 +111,26 @@ export class Durably {
   }
 
   /**
+   * Return the database as a file that `sqlite3` opens; rejects with `StoreError` when the runs are in IndexedDB.
+   * @returns {Promise<File>}
+   */
+  exportDatabase() {
+    return this.#call('exportDatabase', {});
+  }
+
+  /**
+   * Put what an exported file holds in the place of all runs.
+   *
+   * Rejects with `ConflictError` while a run is leased, and with `StoreError` when the file is not a database of this
+   * version or the runs are in IndexedDB; everything is as it was then.
+   * @param {Blob} file
+   * @returns {Promise<void>}
+   */
+  async importDatabase(file) {
+    await this.#call('importDatabase', { file });
+  }
+
+  /**
    * Call a listener for each event of a type, for every event (`'*'`), or for each state of the engine (`'state'`).
    *
    * A listener of `run:leased` or `run:progress` alone first hears where the runs that are leased now are.

@@ -10,7 +10,7 @@ import { toError } from '../shared/rpc.js';
  * @property {string} database  name of the store, of the lock and of the channel
  * @property {string | string[]} jobs  Python modules, as URLs relative to the page
  * @property {string[]} [packages]  packages beyond the engine's own
- * @property {'indexeddb'} [store]
+ * @property {'indexeddb' | 'sqlite'} [store]  where runs are kept; 'sqlite' is faster, and falls back to 'indexeddb'
  * @property {Durability} [durability]  `relaxed` commits survive a crash of tab and browser, `strict` ones a power cut too
  * @property {number} [pollingIntervalMs]
  * @property {number} [leaseMs]
@@ -20,7 +20,9 @@ import { toError } from '../shared/rpc.js';
  * @property {string} [retainRuns]
  */
 
+const STORES = ['indexeddb', 'sqlite'];
 const DURABILITIES = ['relaxed', 'strict'];
+
 const ENGINE_OPTIONS = [
   'pollingIntervalMs',
   'leaseMs',
@@ -41,7 +43,7 @@ export function checkOptions({ database, jobs, packages = [], store = 'indexeddb
   if (modules.length === 0 || modules.some((url) => typeof url !== 'string' || url === '')) {
     throw invalid('jobs must be the URL of a Python module, or a list of them');
   }
-  if (store !== 'indexeddb') throw invalid(`store must be "indexeddb", not ${JSON.stringify(store)}`);
+  if (!STORES.includes(store)) throw invalid(`store must be one of ${STORES.join(', ')}, not ${JSON.stringify(store)}`);
   if (!DURABILITIES.includes(durability)) {
     throw invalid(`durability must be "relaxed" or "strict", not ${JSON.stringify(durability)}`);
   }
