@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,20 +14,6 @@ from e2e.conftest import test_page
 from e2e.server import Server
 
 INIT = "durably.init().then(() => null, ({ name, message }) => ({ name, message }))"
-
-
-@pytest.fixture
-def altered(site: Path, serve: Callable[[Path], Server], tmp_path: Path) -> Callable[..., Server]:
-    """Serve a copy of the site in which one file has other contents, or is missing."""
-
-    def altered(file: str, contents: bytes | None) -> Server:
-        copy = tmp_path / "altered"
-        shutil.copytree(site, copy)
-        path = next(copy.glob(file))
-        path.unlink() if contents is None else path.write_bytes(contents)
-        return serve(copy)
-
-    return altered
 
 
 def failure(page: Page) -> dict[str, str]:
@@ -121,6 +106,9 @@ def test_a_wrong_option_is_named(browser: Browser, server: Server) -> None:
     assert error["name"] == "ValidationError" and "leaseMS" in error["message"]
     assert page.evaluate(refused, {"database": "", "jobs": "./jobs.py"})["name"] == "ValidationError"
     assert page.evaluate(refused, {"database": "test", "jobs": []})["name"] == "ValidationError"
+    error = page.evaluate(refused, {"database": "test", "jobs": "./jobs.py", "durability": "lax"})
+    assert error["name"] == "ValidationError"
+    assert error["message"] == 'createDurably: durability must be "relaxed" or "strict", not "lax"'
     page.evaluate("window.open({ leaseMs: -1 })")
     assert "lease_ms must be an integer of at least 1" in failure(page)["message"]
 
