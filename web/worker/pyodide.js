@@ -7,5 +7,18 @@
  * @property {(name: string) => Record<string, (...args: unknown[]) => any>} pyimport
  * @property {(name: string, module: object) => void} registerJsModule
  * @property {(value: unknown) => unknown} toPy
+ * @property {() => Uint8Array<ArrayBuffer>} makeMemorySnapshot  only after `_makeSnapshot`
+ * @property {FileSystem} FS
+ *
+ * @typedef {object} FileSystem  Emscripten's, in memory
+ * @property {(path: string) => Uint8Array<ArrayBuffer>} readFile
+ * @property {(path: string, content: Uint8Array, options: { canOwn: boolean }) => void} writeFile
+ * @property {(path: string) => void} mkdirTree
+ *
+ * @typedef {object} Options
+ * @property {boolean} [_makeSnapshot]
+ * @property {Promise<Uint8Array>} [_loadSnapshot]
+ *
+ * @typedef {(options: Options & { indexURL: string }) => Promise<Pyodide>} LoadPyodide
  */
 export {};

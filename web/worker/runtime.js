@@ -1,0 +1,94 @@
+/**
+ * The Pyodide runtime and the wheels, from the site's own files. Knows Pyodide, neither the engine nor snapshots.
+ */
+import { SITE, fetchChecked } from './files.js';
+import { measured } from './stages.js';
+
+/** @import { Manifest } from './files.js' */
+/** @import { LoadPyodide, Options, Pyodide } from './pyodide.js' */
+
+const CODE = 'pyodide/pyodide.asm.wasm';
+const SCRIPTS = ['pyodide/pyodide.mjs', 'pyodide/pyodide.asm.mjs'];
+
+/**
+ * Start the runtime. Its code is compiled while the rest of it, and what `options` wait for, is fetched.
+ * @param {Manifest} manifest
+ * @param {Options} [options]
+ * @returns {Promise<Pyodide>}
+ */
+export async function loadRuntime(manifest, options = {}) {
+  const failure = Promise.withResolvers(); // Pyodide waits for ever for a runtime that it could not fetch
+  failure.promise.catch(() => {}); // whoever loses the race below is nobody's fault
+  const code = measured('compile', async () => WebAssembly.compileStreaming(await fetchChecked(manifest, CODE)));
+  code.catch(failure.reject);
+  const loadPyodide = await measured('scripts', () => importLoader(manifest));
+  const restore = serve(manifest, code, failure.reject);
+  try {
+    const pyodide = loadPyodide({ indexURL: new URL('pyodide/', SITE).href, ...options });
+    return await Promise.race([pyodide, failure.promise]);
+  } finally {
+    restore();
+  }
+}
+
+/**
+ * Unpack wheels into site-packages.
+ * @param {Pyodide} pyodide
+ * @param {ArrayBuffer[]} wheels
+ */
+export function unpack(pyodide, wheels) {
+  const extractDir = sitePackages(pyodide);
+  for (const wheel of wheels) pyodide.unpackArchive(wheel, 'wheel', { extractDir });
+}
+
+/** @param {Pyodide} pyodide */
+export function sitePackages(pyodide) {
+  return pyodide.runPython('import sysconfig; sysconfig.get_path("purelib")');
+}
+
+/**
+ * Fetch wheels, all at once.
+ * @param {Manifest} manifest
+ * @param {string[]} paths
+ * @returns {Promise<ArrayBuffer[]>}
+ */
+export function fetchWheels(manifest, paths) {
+  return Promise.all(paths.map(async (path) => (await fetchChecked(manifest, path)).arrayBuffer()));
+}
+
+/**
+ * @param {Manifest} manifest
+ * @returns {Promise<LoadPyodide>}
+ */
+async function importLoader(manifest) {
+  await Promise.all(SCRIPTS.map((path) => fetchChecked(manifest, path))); // import() takes no hash, but the same bytes
+  const [{ loadPyodide }] = await Promise.all(SCRIPTS.map((path) => import(new URL(path, SITE).href)));
+  return loadPyodide;
+}
+
+/**
+ * Let Pyodide have checked files, and code that is being compiled already, until the returned function is called.
+ * @param {Manifest} manifest
+ * @param {Promise<WebAssembly.Module>} code
+ * @param {(error: unknown) => void} onFailure
+ */
+function serve(manifest, code, onFailure) {
+  const plainFetch = globalThis.fetch;
+  const { instantiateStreaming } = WebAssembly;
+  globalThis.fetch = (input, init) => {
+    const path = new URL(input instanceof Request ? input.url : input, SITE).href.slice(SITE.href.length);
+    if (path === CODE) return Promise.resolve(new Response());
+    if (!(path in manifest.files)) return plainFetch(input, init);
+    const response = fetchChecked(manifest, path, plainFetch);
+    response.catch(onFailure);
+    return response;
+  };
+  WebAssembly.instantiateStreaming = async (_, imports) => {
+    const module = await code;
+    return { module, instance: await WebAssembly.instantiate(module, imports) };
+  };
+  return () => {
+    globalThis.fetch = plainFetch;
+    WebAssembly.instantiateStreaming = instantiateStreaming;
+  };
+}
