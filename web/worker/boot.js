@@ -11,6 +11,7 @@ import { measured, tellStages } from './stages.js';
 /** @import { Pyodide } from './pyodide.js' */
 /** @import { Snapshot } from './snapshot.js' */
 
+const WAKE = 'import sys; sys.modules["durably_wasm.browser.snapshot"].wake()'; // it is in the memory
 const PAUSE_MS = 1000; // after `ready`, for what the page does first
 
 /** @type {{ pyodide: Pyodide, warm: boolean } | null} the Python of this worker; warm: it was started from a snapshot */
@@ -38,7 +39,7 @@ export function finishBoot() {
   if (booted === null) return;
   tellStages({ warm: booted.warm });
   if (booted.warm || !canKeep()) return;
-  const modules = booted.pyodide.pyimport('durably_wasm.browser.snapshot').standard_modules?.();
+  const modules = booted.pyodide.pyimport('durably_wasm.browser.snapshot').imported_modules?.();
   const url = new URL('snapshotting.js', import.meta.url);
   setTimeout(() => new Worker(url, { type: 'module' }).postMessage(modules), PAUSE_MS);
 }
@@ -115,14 +116,6 @@ async function bootFromFiles(manifest, onStage) {
   await measured('import', () => pyodide.runPython('import durably_wasm'));
   return pyodide;
 }
-
-/** What a memory that was copied must do anew, and the first use of what it cannot hold. */
-const WAKE = `
-import importlib, random
-importlib.invalidate_caches()
-random.seed()
-import durably_wasm
-`;
 
 /**
  * Say why the snapshot is not used, and have a new one made.
