@@ -16,6 +16,8 @@ const PAUSE_MS = 1000; // after `ready`, for what the page does first
 
 /** @type {{ pyodide: Pyodide, warm: boolean } | null} the Python of this worker; warm: it was started from a snapshot */
 let booted = null;
+/** @type {WebAssembly.Module[]} kept alive, see `compileExtensions` */
+let compiled = [];
 
 /**
  * Start Python with the engine's wheels installed.
@@ -90,10 +92,13 @@ async function bootFromSnapshot(manifest, record, onStage) {
     const snapshot = measured('snapshot', () => readSnapshot(record));
     const memory = snapshot.then(({ memory }) => memory);
     memory.catch(() => {}); // awaited by Pyodide; until then a failure is nobody's fault
+    const extensions = snapshot.then(({ files }) => measured('extensions', () => compileExtensions(files)));
+    extensions.catch(() => {}); // awaited below
     const pyodide = await measured('runtime', () => loadRuntime(manifest, { _loadSnapshot: memory }));
     onStage('packages');
     const { files } = await snapshot;
     await measured('files', () => writeFiles(pyodide, files));
+    compiled = await extensions;
     await measured('import', () => pyodide.runPython(WAKE));
     return pyodide;
   } catch (error) {
@@ -115,6 +120,16 @@ async function bootFromFiles(manifest, onStage) {
   await measured('unpack', () => unpack(pyodide, wheels));
   await measured('import', () => pyodide.runPython('import durably_wasm'));
   return pyodide;
+}
+
+/**
+ * Compile extensions while Python starts. Its own synchronous compilation of the same bytes then finds the code there,
+ * for as long as one of these modules is alive (Chromium; elsewhere it compiles them as ever).
+ * @param {Snapshot['files']} files
+ */
+function compileExtensions(files) {
+  const extensions = files.filter(([path]) => path.endsWith('.so'));
+  return Promise.all(extensions.map(([, content]) => WebAssembly.compile(content)));
 }
 
 /**

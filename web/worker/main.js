@@ -63,8 +63,10 @@ async function open(params) {
     (await openDatabase(params.database)).close(); // without IndexedDB nothing else needs to be loaded
     await holdLock(params.database, () => tell({ state: 'follower' }));
     tell({ state: 'starting', store: { kind: 'indexeddb', persistence: await persistence() } });
+    const modules = readModules(params.jobs);
+    modules.catch(() => {}); // awaited below, after what takes longer
     const python = await startHost(params);
-    const opened = /** @type {Opened} */ (JSON.parse(await python.open(JSON.stringify(params), await readModules(params.jobs))));
+    const opened = /** @type {Opened} */ (JSON.parse(await python.open(JSON.stringify(params), await modules)));
     if (opened.error) return fail(opened.error);
     host = python;
     tell({ state: 'leader', stage: 'ready', epoch: opened.epoch });

@@ -61,8 +61,10 @@ export function fetchWheels(manifest, paths) {
  * @returns {Promise<LoadPyodide>}
  */
 async function importLoader(manifest) {
+  const modules = Promise.all(SCRIPTS.map((path) => import(new URL(path, SITE).href)));
+  modules.catch(() => {}); // the check below names the file
   await Promise.all(SCRIPTS.map((path) => fetchChecked(manifest, path))); // import() takes no hash, but the same bytes
-  const [{ loadPyodide }] = await Promise.all(SCRIPTS.map((path) => import(new URL(path, SITE).href)));
+  const [{ loadPyodide }] = await modules;
   return loadPyodide;
 }
 
