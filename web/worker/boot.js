@@ -4,11 +4,12 @@
  */
 import { readManifest } from './files.js';
 import { fetchWheels, loadRuntime, unpack } from './runtime.js';
-import { addressOf, canKeep, dropSnapshots, findRecord, readSnapshot } from './snapshot.js';
+import { addressOf, canKeep, dropSnapshots, findSnapshot } from './snapshot.js';
 import { measured, tellStages } from './stages.js';
 
 /** @import { Manifest } from './files.js' */
 /** @import { Pyodide } from './pyodide.js' */
+/** @import { Files } from './record.js' */
 /** @import { Snapshot } from './snapshot.js' */
 
 const WAKE = 'import sys; sys.modules["durably_wasm.browser.snapshot"].wake()'; // it is in the memory
@@ -27,8 +28,8 @@ let compiled = [];
 export async function bootPython(onStage) {
   onStage('runtime');
   const manifest = await measured('manifest', readManifest);
-  const record = await findSnapshot(manifest);
-  const restored = record && (await bootFromSnapshot(manifest, record, onStage));
+  const snapshot = await lookForSnapshot(manifest);
+  const restored = snapshot && (await bootFromSnapshot(manifest, snapshot, onStage));
   const pyodide = restored ?? (await bootFromFiles(manifest, onStage));
   booted = { pyodide, warm: restored !== null };
   return { pyodide, manifest };
@@ -67,14 +68,14 @@ export async function installPackages(pyodide, manifest, names) {
 
 /**
  * @param {Manifest} manifest
- * @returns {Promise<Response | null>} the record of a snapshot of this build
+ * @returns {Promise<Snapshot | null>} that of this build, if there is one
  */
-async function findSnapshot(manifest) {
+async function lookForSnapshot(manifest) {
   if (!canKeep()) return null;
   try {
-    const record = await findRecord(await addressOf(manifest));
-    if (record === null) console.info('durably: Python starts without a snapshot; one is made for the next time');
-    return record;
+    const snapshot = await findSnapshot(await addressOf(manifest));
+    if (snapshot === null) console.info('durably: Python starts without a snapshot; one is made for the next time');
+    return snapshot;
   } catch (error) {
     await distrust(error);
     return null;
@@ -83,20 +84,18 @@ async function findSnapshot(manifest) {
 
 /**
  * @param {Manifest} manifest
- * @param {Response} record
+ * @param {Snapshot} snapshot
  * @param {(stage: 'packages') => void} onStage
  * @returns {Promise<Pyodide | null>} null when the snapshot cannot be used
  */
-async function bootFromSnapshot(manifest, record, onStage) {
+async function bootFromSnapshot(manifest, { memory, filled }, onStage) {
   try {
-    const snapshot = measured('snapshot', () => readSnapshot(record));
-    const memory = snapshot.then(({ memory }) => memory);
-    memory.catch(() => {}); // awaited by Pyodide; until then a failure is nobody's fault
-    const extensions = snapshot.then(({ files }) => measured('extensions', () => compileExtensions(files)));
-    extensions.catch(() => {}); // awaited below
-    const pyodide = await measured('runtime', () => loadRuntime(manifest, { _loadSnapshot: memory }));
+    const reading = measured('snapshot', () => filled);
+    const extensions = reading.then((files) => measured('extensions', () => compileExtensions(files)));
+    extensions.catch(() => {}); // awaited below; until then a failure is nobody's fault
+    const pyodide = await measured('runtime', () => loadRuntime(manifest, { _loadSnapshot: memory }, reading));
     onStage('packages');
-    const { files } = await snapshot;
+    const files = await reading;
     await measured('files', () => writeFiles(pyodide, files));
     compiled = await extensions;
     await measured('import', () => pyodide.runPython(WAKE));
@@ -125,7 +124,7 @@ async function bootFromFiles(manifest, onStage) {
 /**
  * Compile extensions while Python starts. Its own synchronous compilation of the same bytes then finds the code there,
  * for as long as one of these modules is alive (Chromium; elsewhere it compiles them as ever).
- * @param {Snapshot['files']} files
+ * @param {Files} files
  */
 function compileExtensions(files) {
   const extensions = files.filter(([path]) => path.endsWith('.so'));
@@ -143,7 +142,7 @@ async function distrust(error) {
 
 /**
  * @param {Pyodide} pyodide
- * @param {Snapshot['files']} files
+ * @param {Files} files
  */
 function writeFiles({ FS }, files) {
   for (const [path, content] of files) {

@@ -17,8 +17,10 @@
  *
  * @typedef {object} Options
  * @property {boolean} [_makeSnapshot]
- * @property {Promise<Uint8Array>} [_loadSnapshot]
+ * @property {Uint8Array} [_loadSnapshot]  its length counts when the module is created, its content after
  *
- * @typedef {(options: Options & { indexURL: string }) => Promise<Pyodide>} LoadPyodide
+ * @typedef {(settings: object) => Promise<object>} CreateModule
+ * @typedef {Options & { indexURL: string, createPyodideModule: CreateModule }} AllOptions
+ * @typedef {(options: AllOptions) => Promise<Pyodide>} LoadPyodide
  */
 export {};

@@ -5,26 +5,33 @@ import { SITE, fetchChecked } from './files.js';
 import { measured } from './stages.js';
 
 /** @import { Manifest } from './files.js' */
-/** @import { LoadPyodide, Options, Pyodide } from './pyodide.js' */
+/** @import { CreateModule, LoadPyodide, Options, Pyodide } from './pyodide.js' */
 
 const CODE = 'pyodide/pyodide.asm.wasm';
 const SCRIPTS = ['pyodide/pyodide.mjs', 'pyodide/pyodide.asm.mjs'];
 
 /**
- * Start the runtime. Its code is compiled while the rest of it, and what `options` wait for, is fetched.
+ * Start the runtime. Its code is compiled while the rest of it is fetched.
  * @param {Manifest} manifest
  * @param {Options} [options]
+ * @param {Promise<unknown>} [filled] settles once the memory that `options` bring is there
  * @returns {Promise<Pyodide>}
  */
-export async function loadRuntime(manifest, options = {}) {
-  const failure = Promise.withResolvers(); // Pyodide waits for ever for a runtime that it could not fetch
+export async function loadRuntime(manifest, options = {}, filled) {
+  const failure = Promise.withResolvers(); // Pyodide waits for ever for what it could not have
   failure.promise.catch(() => {}); // whoever loses the race below is nobody's fault
   const code = measured('compile', async () => WebAssembly.compileStreaming(await fetchChecked(manifest, CODE)));
   code.catch(failure.reject);
-  const loadPyodide = await measured('scripts', () => importLoader(manifest));
+  filled?.catch(failure.reject);
+  const { loadPyodide, createModule } = await measured('scripts', () => importScripts(manifest));
   const restore = serve(manifest, code, failure.reject);
   try {
-    const pyodide = loadPyodide({ indexURL: new URL('pyodide/', SITE).href, ...options });
+    const createPyodideModule = async (/** @type {object} */ settings) => {
+      const module = await measured('module', () => createModule(settings));
+      await filled;
+      return module;
+    };
+    const pyodide = loadPyodide({ indexURL: new URL('pyodide/', SITE).href, createPyodideModule, ...options });
     return await Promise.race([pyodide, failure.promise]);
   } finally {
     restore();
@@ -58,14 +65,14 @@ export function fetchWheels(manifest, paths) {
 
 /**
  * @param {Manifest} manifest
- * @returns {Promise<LoadPyodide>}
+ * @returns {Promise<{ loadPyodide: LoadPyodide, createModule: CreateModule }>}
  */
-async function importLoader(manifest) {
+async function importScripts(manifest) {
   const modules = Promise.all(SCRIPTS.map((path) => import(new URL(path, SITE).href)));
   modules.catch(() => {}); // the check below names the file
   await Promise.all(SCRIPTS.map((path) => fetchChecked(manifest, path))); // import() takes no hash, but the same bytes
-  const [{ loadPyodide }] = await modules;
-  return loadPyodide;
+  const [{ loadPyodide }, { default: createModule }] = await modules;
+  return { loadPyodide, createModule };
 }
 
 /**

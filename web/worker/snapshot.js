@@ -6,18 +6,20 @@
  * of it can be missing, under a hash of its own, so that nothing altered is ever started.
  */
 import { SITE } from './files.js';
+import { decode, encode } from './record.js';
 
 /** @import { Manifest } from './files.js' */
+/** @import { Files } from './record.js' */
 
 /**
- * @typedef {object} Snapshot
- * @property {Uint8Array<ArrayBuffer>} memory
- * @property {[path: string, content: Uint8Array<ArrayBuffer>][]} files
- *
- * @typedef {object} Layout  what lies where in a record: memory, then the files, then their index
+ * @typedef {object} Layout  what is known of a record before it is read
  * @property {string} sha256
  * @property {number} memory  its length
- * @property {number} index  its place
+ * @property {number} index  its place in the record
+ *
+ * @typedef {object} Snapshot
+ * @property {Uint8Array} memory  still empty until `filled`
+ * @property {Promise<Files>} filled  the files; rejects when the record is not what was kept
  */
 
 const CACHE = 'durably-snapshots';
@@ -38,65 +40,52 @@ export async function addressOf(manifest) {
 }
 
 /**
- * Return the record at an address, still to be read, or null when there is none.
+ * Return the snapshot at an address, or null when there is none. It is still being read then.
  * @param {string} address
+ * @returns {Promise<Snapshot | null>}
  */
-export async function findRecord(address) {
-  return (await (await caches.open(CACHE)).match(address)) ?? null;
-}
-
-/**
- * Read the snapshot in a record; throws when it is not what was kept.
- * @param {Response} response
- * @returns {Promise<Snapshot>}
- */
-export async function readSnapshot(response) {
-  const layout = /** @type {Layout | null} */ (JSON.parse(response.headers.get(HEADER) ?? 'null'));
-  const record = await response.arrayBuffer();
-  if (layout?.sha256 !== (await sha256(record))) throw new Error('it is not what was kept');
-  return { memory: new Uint8Array(record, 0, layout.memory), files: readFiles(record, layout) };
+export async function findSnapshot(address) {
+  const response = await (await caches.open(CACHE)).match(address);
+  if (response === undefined) return null;
+  const header = response.headers.get(HEADER);
+  if (header === null) throw new Error('it is not what was kept');
+  const layout = /** @type {Layout} */ (JSON.parse(header));
+  const memory = new Uint8Array(layout.memory);
+  const filled = readRecord(response, layout, memory);
+  filled.catch(() => {}); // whoever awaits it hears of it
+  return { memory, filled };
 }
 
 /**
  * Keep a snapshot, and no other of this site.
  * @param {string} address
- * @param {Snapshot} snapshot
+ * @param {Uint8Array<ArrayBuffer>} memory
+ * @param {Files} files
  */
-export async function keepSnapshot(address, { memory, files }) {
-  const index = JSON.stringify(files.map(([path, { length }]) => [path, length]));
-  const record = await new Blob([memory, ...files.map(([, content]) => content), index]).arrayBuffer();
-  const layout = {
-    sha256: await sha256(record),
-    memory: memory.length,
-    index: record.byteLength - new TextEncoder().encode(index).length,
-  };
+export async function keepSnapshot(address, memory, files) {
+  const { bytes, index } = await encode(memory, files);
+  const layout = { sha256: await sha256(bytes), memory: memory.length, index };
   await dropSnapshots();
-  await (await caches.open(CACHE)).put(address, new Response(record, { headers: { [HEADER]: JSON.stringify(layout) } }));
+  await (await caches.open(CACHE)).put(address, new Response(bytes, { headers: { [HEADER]: JSON.stringify(layout) } }));
 }
 
-/**
- * Delete this site's snapshots, except one.
- * @param {string} [kept] its address
- */
-export async function dropSnapshots(kept) {
+/** Delete this site's snapshots, of whatever build. */
+export async function dropSnapshots() {
   const cache = await caches.open(CACHE);
-  const ours = (await cache.keys()).filter(({ url }) => url.startsWith(FOLDER) && url !== kept);
+  const ours = (await cache.keys()).filter(({ url }) => url.startsWith(FOLDER));
   await Promise.all(ours.map((request) => cache.delete(request)));
 }
 
 /**
- * @param {ArrayBuffer} record
+ * @param {Response} response
  * @param {Layout} layout
- * @returns {Snapshot['files']}
+ * @param {Uint8Array} memory
+ * @returns {Promise<Files>}
  */
-function readFiles(record, { memory, index }) {
-  const entries = /** @type {[string, number][]} */ (JSON.parse(new TextDecoder().decode(new Uint8Array(record, index))));
-  let place = memory;
-  return entries.map(([path, length]) => {
-    const content = new Uint8Array(record, place, length);
-    place += length;
-    return [path, content];
-  });
+async function readRecord(response, { sha256: expected, index }, memory) {
+  const bytes = await response.arrayBuffer();
+  if ((await sha256(bytes)) !== expected) throw new Error('it is not what was kept');
+  return decode(bytes, index, memory);
 }
 
 /** @param {BufferSource} bytes */

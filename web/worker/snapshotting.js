@@ -8,7 +8,7 @@ import { readManifest } from './files.js';
 import { fetchWheels, loadRuntime, sitePackages, unpack } from './runtime.js';
 import { addressOf, keepSnapshot } from './snapshot.js';
 
-/** @import { Snapshot } from './snapshot.js' */
+/** @import { Files } from './record.js' */
 
 addEventListener('message', async ({ data: modules }) => {
   try {
@@ -29,8 +29,6 @@ async function makeSnapshot(modules) {
   const module = `${folder}/durably_wasm/browser/snapshot.py`;
   const prepare = `import runpy; runpy.run_path(${JSON.stringify(module)})["prepare"](${JSON.stringify(folder)}, ${JSON.stringify(modules)})`;
   const paths = /** @type {string[]} */ (JSON.parse(pyodide.runPython(prepare)));
-  await keepSnapshot(await addressOf(manifest), {
-    memory: pyodide.makeMemorySnapshot(),
-    files: paths.map((path) => [path, pyodide.FS.readFile(path)]),
-  });
+  const files = paths.map((path) => /** @type {Files[number]} */ ([path, pyodide.FS.readFile(path)]));
+  await keepSnapshot(await addressOf(manifest), pyodide.makeMemorySnapshot(), files);
 }
