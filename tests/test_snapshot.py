@@ -12,11 +12,21 @@ SNAPSHOT = Path(durably_wasm.__file__).parent / "browser/snapshot.py"
 NAMES = ("json", "pydantic_core", "pydantic_core.core_schema", "durably_wasm", "durably_wasm.events", "nowhere")
 
 
+# In Pyodide the standard library's own extensions are compiled into Python; here they are imported first.
+PREPARE = f"""
+import contextlib, importlib, pathlib, runpy, sys, sysconfig
+for extension in pathlib.Path(sysconfig.get_config_var("DESTSHARED")).glob("*.so"):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(extension.name.partition(".")[0])
+snapshot = runpy.run_path({str(SNAPSHOT)!r})
+snapshot["import_without_extensions"]({NAMES})
+"""
+
+
 def told(code: str) -> str:
     """What a new interpreter prints that has imported NAMES without extensions."""
-    prepare = f"import runpy, sys; snapshot = runpy.run_path({str(SNAPSHOT)!r})\n"
-    prepare += f"snapshot['import_without_extensions']({NAMES})\n"
-    done = subprocess.run([sys.executable, "-c", prepare + code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", PREPARE + code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 

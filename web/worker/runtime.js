@@ -10,6 +10,17 @@ import { measured } from './stages.js';
 const CODE = 'pyodide/pyodide.asm.wasm';
 const SCRIPTS = ['pyodide/pyodide.mjs', 'pyodide/pyodide.asm.mjs'];
 
+/** @type {WeakMap<Response, Promise<WebAssembly.Module>>} what a response stands for */
+const compiled = new WeakMap();
+const { instantiateStreaming } = WebAssembly;
+
+WebAssembly.instantiateStreaming = async (source, imports) => {
+  const response = await source;
+  const module = await compiled.get(response);
+  if (module === undefined) return instantiateStreaming(response, imports);
+  return { module, instance: await WebAssembly.instantiate(module, imports) };
+};
+
 /**
  * Start the runtime. Its code is compiled while the rest of it is fetched.
  * @param {Manifest} manifest
@@ -83,21 +94,23 @@ async function importScripts(manifest) {
  */
 function serve(manifest, code, onFailure) {
   const plainFetch = globalThis.fetch;
-  const { instantiateStreaming } = WebAssembly;
-  globalThis.fetch = (input, init) => {
+  globalThis.fetch = async (input, init) => {
     const path = new URL(input instanceof Request ? input.url : input, SITE).href.slice(SITE.href.length);
-    if (path === CODE) return Promise.resolve(new Response());
+    if (path === CODE) return standIn(code);
     if (!(path in manifest.files)) return plainFetch(input, init);
     const response = fetchChecked(manifest, path, plainFetch);
     response.catch(onFailure);
     return response;
   };
-  WebAssembly.instantiateStreaming = async (_, imports) => {
-    const module = await code;
-    return { module, instance: await WebAssembly.instantiate(module, imports) };
-  };
-  return () => {
-    globalThis.fetch = plainFetch;
-    WebAssembly.instantiateStreaming = instantiateStreaming;
-  };
+  return () => void (globalThis.fetch = plainFetch);
+}
+
+/**
+ * Return a response for `WebAssembly.instantiateStreaming` that stands for code which is compiled elsewhere.
+ * @param {Promise<WebAssembly.Module>} code
+ */
+function standIn(code) {
+  const response = new Response();
+  compiled.set(response, code);
+  return response;
 }
