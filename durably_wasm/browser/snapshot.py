@@ -7,6 +7,7 @@ A compiled extension that was loaded before the memory is copied could not be lo
 from __future__ import annotations
 
 import compileall
+import gc
 import importlib
 import json
 import random
@@ -20,16 +21,24 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 from types import ModuleType
 
+_LIBRARY = "/lib/"  # where Pyodide keeps the standard library and the wheels
+
 
 def imported_modules() -> str:
-    """Return the names of what this engine has imported so far, as JSON; each after the package that it lies in."""
-    return json.dumps([name for name in sys.modules if not name.startswith("__")])
+    """Return the names of what this engine has imported so far, as JSON; each after the package that it lies in.
+
+    The page's own modules are not among them: they change without a new build.
+    """
+    specs = {name: getattr(module, "__spec__", None) for name, module in sys.modules.items()}
+    return json.dumps([name for name, spec in specs.items() if str(getattr(spec, "origin", "")).startswith(_LIBRARY)])
 
 
 def prepare(folder: str, modules: str) -> str:
     """Compile what lies in a folder, import modules, and return the paths of the folder's files, as JSON."""
     compileall.compile_dir(folder, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
     import_without_extensions(json.loads(modules))
+    gc.collect()
+    gc.freeze()  # what is here stays: no boot has to look through it for garbage
     return json.dumps([str(path) for path in Path(folder).rglob("*") if path.is_file()])
 
 
