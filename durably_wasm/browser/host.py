@@ -22,11 +22,11 @@ from durably_wasm.browser.messages import (
 from durably_wasm.browser.modules import load_jobs
 from durably_wasm.durably import Durably, create_durably
 from durably_wasm.errors import NotFoundError
-from durably_wasm.events import Event
+from durably_wasm.events import Event, WorkerError
 from durably_wasm.handle import JobHandle
-from durably_wasm.models import TriggerItem
+from durably_wasm.models import EnqueueResult, TriggerItem
 from durably_wasm.plugins import with_log_persistence
-from durably_wasm.stores import SqliteStore, Store
+from durably_wasm.stores import SqliteStore, Store, calls
 
 Params = Mapping[str, Any]
 
@@ -48,7 +48,7 @@ class Host:
         self._answering: set[asyncio.Task[None]] = set()
 
     async def open(self, params: str, modules: str) -> str:
-        """Open the store, load the jobs and start to work; to be called under the database's lock.
+        """Open the store and load the jobs; to be called under the database's lock.
 
         Returns:
             JSON, ``{epoch}`` or ``{error}``.
@@ -58,8 +58,26 @@ class Host:
         except Exception as error:
             return json.dumps({"error": error_to_message(error)})
         self._durably = durably
-        durably.start()
         return json.dumps({"epoch": durably.epoch})
+
+    def start(self) -> None:
+        """Start to work."""
+        assert self._durably is not None
+        self._durably.start()
+
+    async def apply(self, text: str) -> str:
+        """Take the JSON of a call that may have been applied before, and return that of its reply."""
+        return json.dumps(await self._reply({**json.loads(text), "again": True}))
+
+    async def forget_calls(self, kept: str) -> None:
+        """Forget the calls that can come no more; `kept` is JSON, the ids of those that can."""
+        assert self._durably is not None
+        await self._durably.store.forget_calls(json.loads(kept))
+
+    def report_rejection(self, method: str, message: str) -> None:
+        """Tell of a call that was rejected when nobody was left to hear of it."""
+        assert self._durably is not None
+        self._durably.emit(WorkerError(error=f"A call of {method}() was rejected: {message}", context="outbox"))
 
     def handle(self, text: str) -> None:
         """Take the JSON of a call, and post its reply in time."""
@@ -84,18 +102,24 @@ class Host:
         return durably.register(load_jobs(modules))
 
     async def _answer(self, call: Params) -> None:
-        try:
-            result = await self._call(call["method"], call["params"])
-            reply = {"type": "reply", "id": call["id"], "result": result}
-        except Exception as error:
-            reply = {"type": "reply", "id": call["id"], "error": error_to_message(error)}
-        self._post(json.dumps(reply))
+        self._post(json.dumps(await self._reply(call)))
 
-    async def _call(self, method: str, params: Params) -> object:
+    async def _reply(self, call: Params) -> dict[str, Any]:
+        try:
+            return {"type": "reply", "id": call["id"], "result": await self._call(call)}
+        except Exception as error:
+            return {"type": "reply", "id": call["id"], "error": error_to_message(error)}
+
+    async def _call(self, call: Params) -> object:
+        method = call["method"]
         if method not in self.METHODS:
             raise NotFoundError(f"The engine has no method {method!r}")
         assert self._durably is not None
-        return await self.METHODS[method](self, self._durably, params)
+        if call.get("again") and method in self.OUTCOMES:
+            outcome = await self._durably.store.get_call(call["id"])
+            if outcome is not None:
+                return self.OUTCOMES[method](outcome)
+        return await self.METHODS[method](self, self._durably, {**call["params"], "call_id": call["id"]})
 
     def _forward(self, event: Event) -> None:
         epoch = self._durably and self._durably.epoch
@@ -108,11 +132,16 @@ class Host:
 
     async def _trigger(self, durably: Durably, params: Params) -> object:
         options = snake_case_trigger_options(params["options"])
-        return to_message(await _handle(durably, params["job"]).trigger_json(params["input"], **options))
+        return to_message(
+            await _handle(durably, params["job"]).trigger_json(params["input"], call_id=params["call_id"], **options)
+        )
 
     async def _batch_trigger(self, durably: Durably, params: Params) -> object:
         items = [TriggerItem(item["input"], **snake_case_trigger_options(item["options"])) for item in params["items"]]
-        return [to_message(run) for run in await _handle(durably, params["job"]).batch_trigger_json(items)]
+        return [
+            to_message(run)
+            for run in await _handle(durably, params["job"]).batch_trigger_json(items, call_id=params["call_id"])
+        ]
 
     async def _get_run(self, durably: Durably, params: Params) -> object:
         run = await durably.get_run(params["id"])
@@ -129,19 +158,20 @@ class Host:
         return [to_message(log) for log in await durably.get_logs(params["id"])]
 
     async def _cancel(self, durably: Durably, params: Params) -> object:
-        await durably.cancel(params["id"])
+        await durably.cancel(params["id"], call_id=params["call_id"])
         return None
 
     async def _retrigger(self, durably: Durably, params: Params) -> object:
-        return to_message(await durably.retrigger(params["id"]))
+        return to_message(await durably.retrigger(params["id"], call_id=params["call_id"]))
 
     async def _delete_run(self, durably: Durably, params: Params) -> object:
-        await durably.delete_run(params["id"])
+        await durably.delete_run(params["id"], call_id=params["call_id"])
         return None
 
     async def _purge_runs(self, durably: Durably, params: Params) -> object:
         older_than = datetime.fromisoformat(params["olderThan"])
-        return await durably.purge_runs(older_than, **{name: params[name] for name in ("limit",) if name in params})
+        given = {name: params[name] for name in ("limit",) if name in params}
+        return await durably.purge_runs(older_than, **given, call_id=params["call_id"])
 
     async def _import_database(self, durably: Durably, _: Params) -> object:
         assert isinstance(durably.store, SqliteStore)  # which has the file attached
@@ -162,6 +192,20 @@ class Host:
         "purgeRuns": _purge_runs,
         "importDatabase": _import_database,
     }
+
+    # What is replied when a call has been applied before, made of what is kept of it.
+    OUTCOMES: ClassVar[dict[str, Callable[[str], object]]] = {
+        "trigger": lambda outcome: _triggered(calls.ENQUEUED.read(outcome))[0],
+        "batchTrigger": lambda outcome: _triggered(calls.ENQUEUED.read(outcome)),
+        "retrigger": lambda outcome: to_message(calls.ENQUEUED.read(outcome)[0].run),
+        "cancel": lambda outcome: None,
+        "deleteRun": lambda outcome: None,
+        "purgeRuns": calls.PURGED.read,
+    }
+
+
+def _triggered(results: list[EnqueueResult]) -> list[dict[str, Any]]:
+    return [{**to_message(result.run), "disposition": result.disposition} for result in results]
 
 
 def _handle(durably: Durably, job: Mapping[str, str]) -> JobHandle[Any, Any]:

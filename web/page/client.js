@@ -221,6 +221,14 @@ export class Durably {
   }
 
   /**
+   * The calls that were rejected when the page that had made them was gone: by whom they were, and why.
+   * @returns {Promise<{ id: string, method: string, params: object, error: { name: string, message: string } }[]>}
+   */
+  rejectedCalls() {
+    return this.#connection.rejectedCalls();
+  }
+
+  /**
    * Resolve with a run once it is completed. Rejects with `RunFailedError`, `RunCancelledError`, `NotFoundError` or
    * `WaitTimeoutError`.
    * @param {string} id

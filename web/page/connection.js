@@ -1,13 +1,23 @@
 /**
- * One worker and what comes from it: replies, events, states. Clients of the same database share it.
+ * The way to the engine and back: to this page's own worker or, when another tab leads, over the channel to that one's.
+ * Clients of the same database share it.
+ *
+ * Whoever leads may be gone in the next moment, so a call waits here until it is answered, and is sent again to whoever
+ * leads then. The engine applies none twice.
  */
 import { LeasedRuns } from './leased.js';
+import { Sent } from './outbox.js';
 import { persist } from './storage.js';
 import { PROTOCOL_VERSION } from '../shared/protocol.js';
 import { SCHEMA_VERSION } from '../shared/schema.js';
 import { Calls } from '../shared/rpc.js';
+import { ALL, Channel, ENGINE, showAlive } from '../shared/tabs.js';
 
-/** @import { DurablyEvent, ErrorMessage, OpenParams, State, ToClient } from '../shared/protocol.js' */
+/** @import { Envelope } from '../shared/tabs.js' */
+/** @import { Call, DurablyEvent, ErrorMessage, Hello, OpenParams, Reply, State, ToClient } from '../shared/protocol.js' */
+
+/** @type {Hello} */
+const HELLO = { type: 'hello', protocol: PROTOCOL_VERSION, schema: SCHEMA_VERSION, app: null };
 
 /** @type {Map<string, Connection>} by database */
 const connections = new Map();
@@ -29,9 +39,16 @@ export class Connection {
   jobNames = {};
   leased = new LeasedRuns();
   #isPersistent = false;
-  #database;
+  #params;
+  #tab = crypto.randomUUID();
+  /** @type {Worker} */
   #worker;
-  #calls;
+  #channel;
+  #sent;
+  #calls = new Calls((call) => this.#send(call));
+  /** @type {string | null} the address of the engine in another tab, while this one follows it */
+  #leader = null;
+  #follows = false;
   /** @type {Set<(event: DurablyEvent) => void>} */
   #eventListeners = new Set();
   /** @type {Set<(state: State) => void>} */
@@ -39,16 +56,14 @@ export class Connection {
 
   /** @param {OpenParams} params */
   constructor(params) {
-    this.#database = params.database;
-    this.#worker = new Worker(new URL('../worker/main.js', import.meta.url), {
-      type: 'module',
-      name: `durably:${params.database}`,
-    });
-    this.#worker.onmessage = ({ data }) => this.#receive(data);
-    this.#worker.onerror = (event) => this.#fail(event);
-    this.#calls = new Calls((call) => this.#worker.postMessage(call));
-    this.#worker.postMessage({ type: 'hello', protocol: PROTOCOL_VERSION, schema: SCHEMA_VERSION, app: null });
-    this.#worker.postMessage({ type: 'call', id: 'open', method: 'open', params });
+    const { database } = params;
+    this.#params = params;
+    this.#sent = new Sent(database, this.#tab);
+    this.#channel = new Channel(database, this.#tab, (envelope) => this.#hear(envelope), [this.#tab, ALL]);
+    showAlive(database, this.#tab);
+    this.#worker = this.#startWorker();
+    addEventListener('pagehide', this.#onPageHide);
+    addEventListener('pageshow', this.#onPageShow);
     this.ready = /** @type {Promise<{ jobs: Record<string, string> }>} */ (this.call('init', {}));
     this.ready.then(({ jobs }) => (this.jobNames = jobs), () => {}); // whoever awaits `ready` hears why it failed
   }
@@ -74,6 +89,11 @@ export class Connection {
     const answer = this.#calls.call(method, params);
     if (this.#ended) this.#calls.rejectAll(this.#reason);
     return answer;
+  }
+
+  /** The calls that were rejected when their page was gone. */
+  rejectedCalls() {
+    return this.#sent.rejected();
   }
 
   /**
@@ -120,9 +140,49 @@ export class Connection {
 
   /** End the worker, which frees the lock for the next, and reject whatever waits for it. */
   #end() {
-    connections.delete(this.#database);
+    connections.delete(this.#params.database);
+    removeEventListener('pagehide', this.#onPageHide);
+    removeEventListener('pageshow', this.#onPageShow);
     this.#worker.terminate();
+    this.#channel.close();
     this.#calls.rejectAll(this.#reason);
+  }
+
+  #startWorker() {
+    const { database } = this.#params;
+    const worker = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: `durably:${database}` });
+    worker.onmessage = ({ data }) => this.#receive(data);
+    worker.onerror = (event) => this.#fail(event);
+    worker.postMessage(HELLO);
+    worker.postMessage({ type: 'call', id: 'open', method: 'open', params: this.#params });
+    return worker;
+  }
+
+  /** A page in the back/forward cache would keep the lock, and its engine could not run. */
+  #onPageHide = (/** @type {PageTransitionEvent} */ { persisted }) => {
+    if (persisted) this.#worker.terminate();
+  };
+
+  #onPageShow = (/** @type {PageTransitionEvent} */ { persisted }) => {
+    if (!persisted) return;
+    this.#follow(null);
+    this.#follows = false;
+    this.#tell(UNTOLD);
+    this.#worker = this.#startWorker();
+    this.#calls.repeat();
+  };
+
+  /** @param {Call} call */
+  #send(call) {
+    if (!call.again) this.#sent.keep(call);
+    if (this.#follows) this.#channel.post(ENGINE, call);
+    else this.#worker.postMessage(call);
+  }
+
+  /** @param {string | null} leader */
+  #follow(leader) {
+    this.#leader = leader;
+    this.leased.clear();
   }
 
   get #ended() {
@@ -134,24 +194,72 @@ export class Connection {
     return this.state.error ?? { name: 'DurablyError', message: 'This engine was stopped; create a new one to go on' };
   }
 
-  /** @param {ToClient} message */
+  /**
+   * Take a message of this page's own worker.
+   * @param {ToClient} message
+   */
   #receive(message) {
     switch (message.type) {
       case 'reply':
-        return this.#calls.settle(message);
+        return this.#settle(message);
       case 'event':
-        this.leased.hear(message.event);
-        return this.#eventListeners.forEach((listener) => listener(message.event));
+        return this.#emit(message.event);
       case 'state':
-        return this.#tell(message);
+        return this.#hearOwnState(message);
       default:
         return /** @satisfies {never} */ (message);
     }
   }
 
+  /**
+   * Take a message of the engine in another tab. While this page's own worker leads, all it could hear is itself.
+   * @param {Envelope} envelope
+   */
+  #hear({ from, message }) {
+    if (message.type === 'reply') return this.#settle(message);
+    if (!this.#follows) return;
+    if (message.type === 'state') return this.#hearLeader(from, message);
+    if (message.type === 'event' && from === this.#leader) this.#emit(message.event);
+  }
+
+  /** @param {State} state */
+  #hearOwnState(state) {
+    const follows = state.state === 'follower';
+    const turned = follows !== this.#follows;
+    this.#follows = follows;
+    if (turned) this.#follow(null);
+    this.#tell(state);
+    if (follows) this.#channel.post(ENGINE, HELLO);
+    if (turned) this.#calls.repeat();
+  }
+
+  /**
+   * @param {string} from
+   * @param {State} state
+   */
+  #hearLeader(from, state) {
+    if (state.state !== 'starting' && state.state !== 'leader') return; // it is ending: the next one will tell
+    const { stage, epoch, store, notice } = state;
+    const isNew = from !== this.#leader;
+    if (isNew) this.#follow(from);
+    this.#tell({ ...this.state, state: 'follower', stage, epoch, store, notice });
+    if (isNew) this.#calls.repeat();
+  }
+
+  /** @param {Reply} reply */
+  #settle(reply) {
+    this.#sent.forget(reply.id);
+    this.#calls.settle(reply);
+  }
+
+  /** @param {DurablyEvent} event */
+  #emit(event) {
+    this.leased.hear(event);
+    this.#eventListeners.forEach((listener) => listener(event));
+  }
+
   /** @param {State} state */
   #tell(state) {
-    if (state.state !== 'leader') this.leased.clear();
     this.state = this.#isPersistent ? { ...state, store: { ...state.store, persistence: 'persistent' } } : state;
     this.#stateListeners.forEach((listener) => listener(this.state));
     if (state.state === 'failed') this.#end();

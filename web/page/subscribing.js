@@ -50,9 +50,9 @@ export function subscribe(durably, id) {
           if (early) early.push(event);
           else deliver(event);
         }),
-        durably.on('state', ({ state, error }) => {
+        durably.on('state', ({ state, stage, error }) => {
           if (state === 'failed') fail(toError(error));
-          if (state !== 'leader') return;
+          if (stage !== 'ready') return;
           look().then((run) => endOf(run) && snapshotOf(run).forEach(deliver), () => {}); // an end nobody announced
         }),
       );

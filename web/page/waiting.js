@@ -34,8 +34,8 @@ export function waitForRun(durably, id, { timeout, onProgress, onLog }) {
       else if (event.type === 'run:progress') onProgress?.(event.progress);
       else if (event.type === 'log:write') onLog?.(event);
     }),
-    durably.on('state', ({ state }) => {
-      if (state !== 'starting' && state !== 'follower') look(); // what a dying engine did not announce is in the store
+    durably.on('state', ({ state, stage }) => {
+      if (stage === 'ready' || state === 'failed' || state === 'stopped') look(); // what a dying engine did not announce
     }),
   ];
   const timer = timeout === undefined ? undefined : setTimeout(() => reject(timedOut(id, timeout)), timeout);

@@ -82,7 +82,13 @@ export const METHODS = /** @type {const} */ ([
  * @typedef {{ name: string, message: string }} Notice  something that the user should know, though all works
  *
  * @typedef {{ type: 'hello', protocol: number, schema: number, app: string | null }} Hello
- * @typedef {{ type: 'call', id: string, method: string, params: object }} Call
+ * @typedef {object} Call
+ * @property {'call'} type
+ * @property {string} id
+ * @property {string} method
+ * @property {object} params
+ * @property {boolean} [again]  it was sent before, and may have been applied
+ *
  * @typedef {{ type: 'reply', id: string, result: unknown, error?: undefined }
  *   | { type: 'reply', id: string, error: ErrorMessage, result?: undefined }} Reply
  * @typedef {{ type: EventType, timestamp: string, sequence: number, [field: string]: any }} DurablyEvent

@@ -2,15 +2,15 @@
  * Calls and replies by id, over any endpoint with `postMessage`. Knows neither methods nor engines.
  */
 
-/** @import { ErrorMessage, Reply } from './protocol.js' */
+/** @import { Call, ErrorMessage, Reply } from './protocol.js' */
 
 /** The calls that wait for their reply. */
 export class Calls {
-  /** @type {Map<string, { resolve(result: unknown): void, reject(error: Error): void }>} */
+  /** @type {Map<string, { call: Call, resolve(result: unknown): void, reject(error: Error): void }>} */
   #waiting = new Map();
   #post;
 
-  /** @param {(message: import('./protocol.js').Call) => void} post */
+  /** @param {(message: Call) => void} post */
   constructor(post) {
     this.#post = post;
   }
@@ -24,14 +24,21 @@ export class Calls {
   call(method, params) {
     const id = crypto.randomUUID();
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
+      /** @type {Call} */
+      const call = { type: 'call', id, method, params };
+      this.#waiting.set(id, { call, resolve, reject });
       try {
-        this.#post({ type: 'call', id, method, params });
+        this.#post(call);
       } catch (error) {
         this.#waiting.delete(id);
         reject(error);
       }
     });
+  }
+
+  /** Send again what waits, in order: whoever had it may be gone. */
+  repeat() {
+    for (const { call } of this.#waiting.values()) this.#post({ ...call, again: true });
   }
 
   /** @param {Reply} reply */

@@ -5,6 +5,7 @@
  */
 import { bootPython, finishBoot, installPackages } from './boot.js';
 import { IndexedDb } from './bridge/indexeddb.js';
+import { Deliveries } from './deliveries.js';
 import { holdLock } from './locks.js';
 import { readModules } from './modules.js';
 import { persistence } from './persistence.js';
@@ -13,11 +14,15 @@ import { attachFile, toFile } from './transfer.js';
 import { toErrorMessage } from '../shared/rpc.js';
 
 /** @import { Sqlite } from './bridge/sqlite.js' */
-/** @import { Call, ErrorMessage, Notice, OpenParams, Stage, State, ToClient, ToEngine } from '../shared/protocol.js' */
+/** @import { Call, ErrorMessage, Notice, OpenParams, Reply, Stage, State, ToClient, ToEngine } from '../shared/protocol.js' */
 
 /**
  * @typedef {object} Host  the Python end
  * @property {(params: string, modules: string) => Promise<string>} open  JSON in, JSON of an `Opened` out
+ * @property {() => void} start
+ * @property {(call: string) => Promise<string>} apply  JSON of a call in, JSON of its reply out
+ * @property {(kept: string) => Promise<void>} forget_calls
+ * @property {(method: string, message: string) => void} report_rejection
  * @property {(call: string) => void} handle
  * @property {() => Promise<void>} close
  *
@@ -36,6 +41,8 @@ let state = {
 let database = '';
 /** @type {Host | null} */
 let host = null;
+/** @type {Deliveries | null} what comes from other tabs and from the outbox, to the leader */
+let deliveries = null;
 /** @type {Sqlite | null} the database's file, where there is one */
 let sqlite = null;
 /** @type {Call[]} calls that came before the host was there */
@@ -51,15 +58,32 @@ function receive(message) {
     case 'call':
       if (message.method === 'open') return void open(/** @type {OpenParams} */ (message.params));
       if (message.method === 'stop') return void stop(message);
+      deliveries?.know(message);
       return pass(message);
     default:
       return /** @satisfies {never} */ (message);
   }
 }
 
+/**
+ * @param {Call} call
+ * @returns {Promise<Reply>}
+ */
+async function apply(call) {
+  return JSON.parse((await host?.apply(JSON.stringify(call))) ?? '');
+}
+
+/**
+ * @param {Call} call
+ * @param {Reply} reply
+ */
+function report({ method }, { error }) {
+  host?.report_rejection(method, error?.message ?? '');
+}
+
 /** @param {Call} call */
 function pass(call) {
-  if (host) void answer(host, call);
+  if (host && state.stage === 'ready') void answer(host, call);
   else early.push(call);
 }
 
@@ -84,6 +108,8 @@ async function open(params) {
     database = params.database;
     const { kind, notice } = await chooseKind(database, params.store, tellNotice);
     await holdLock(database, () => tell({ state: 'follower' }));
+    deliveries = new Deliveries(database, { pass, apply, report, state: () => state });
+    for (const call of early) deliveries.know(call);
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
     const opening = kind === 'sqlite' ? openSqlite(database, tellNotice) : null; // beside Python's boot
     const [python, file, modules] = await Promise.all([startHost(params), opening, readModules(params.jobs)]);
@@ -91,7 +117,10 @@ async function open(params) {
     const opened = /** @type {Opened} */ (JSON.parse(await python.open(JSON.stringify({ ...params, store: kind }), modules)));
     if (opened.error) return fail(opened.error);
     host = python;
-    tell({ state: 'leader', stage: 'ready', epoch: opened.epoch, notice });
+    state = { ...state, epoch: opened.epoch };
+    await host.forget_calls(JSON.stringify(await deliveries.applyOutbox()));
+    host.start();
+    tell({ state: 'leader', stage: 'ready', notice });
     early.splice(0).forEach(pass);
     finishBoot();
   } catch (error) {
@@ -161,5 +190,7 @@ function tell(change) {
 
 /** @param {ToClient} message */
 function post(message) {
+  if (message.type === 'reply' && deliveries?.reply(message)) return;
+  if (message.type !== 'reply') deliveries?.tellAll(message);
   postMessage(message);
 }

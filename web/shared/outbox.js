@@ -1,0 +1,86 @@
+/**
+ * The outbox: the pages' changing calls, from the click until the reply. An IndexedDB database of its own, with either
+ * store, written by the pages and emptied by whoever sees a call's end. Knows entries, not what a call does.
+ */
+
+/** @import { Call, ErrorMessage } from './protocol.js' */
+
+/**
+ * @typedef {object} Entry
+ * @property {string} tab
+ * @property {number} number  counts the tab's calls
+ * @property {Call} call
+ * @property {ErrorMessage} [rejection]  why it was not applied, when nobody was left to be told
+ */
+
+const CALLS = 'calls';
+
+/** An open outbox. */
+export class Outbox {
+  #database;
+
+  /** @param {IDBDatabase} database */
+  constructor(database) {
+    this.#database = database;
+    database.onversionchange = () => database.close();
+  }
+
+  /**
+   * @param {string} name the database whose outbox it is
+   * @returns {Promise<Outbox>}
+   */
+  static open(name) {
+    return new Promise((resolve, reject) => {
+      const request = indexedDB.open(`durably:${name}:outbox`, 1);
+      request.onupgradeneeded = () => request.result.createObjectStore(CALLS, { keyPath: ['tab', 'number'] });
+      request.onsuccess = () => resolve(new Outbox(request.result));
+      request.onerror = () => reject(request.error);
+    });
+  }
+
+  /**
+   * Put an entry, or another in its place. All is issued in the caller's task: a page that is gone in the next one
+   * loses nothing.
+   * @param {Entry} entry
+   * @returns {Promise<void>} resolves when it is committed
+   */
+  put(entry) {
+    return this.#change((calls) => calls.put(entry));
+  }
+
+  /**
+   * Remove a call's entry; harmless when there is none.
+   * @param {Pick<Entry, 'tab' | 'number'>} entry
+   * @returns {Promise<void>}
+   */
+  remove({ tab, number }) {
+    return this.#change((calls) => calls.delete([tab, number]));
+  }
+
+  /** @returns {Promise<Entry[]>} in the order of each tab's calls */
+  entries() {
+    return new Promise((resolve, reject) => {
+      const request = this.#database.transaction(CALLS).objectStore(CALLS).getAll();
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+  }
+
+  close() {
+    this.#database.close();
+  }
+
+  /**
+   * @param {(calls: IDBObjectStore) => void} change
+   * @returns {Promise<void>}
+   */
+  #change(change) {
+    return new Promise((resolve, reject) => {
+      const transaction = this.#database.transaction(CALLS, 'readwrite', { durability: 'relaxed' });
+      transaction.oncomplete = () => resolve();
+      transaction.onabort = () => reject(transaction.error);
+      change(transaction.objectStore(CALLS));
+      transaction.commit();
+    });
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * The channel between the tabs of one database, and the sign that a tab is alive. Knows addresses, not messages.
+ */
+
+/** @import { ToClient, ToEngine } from './protocol.js' */
+
+/**
+ * @typedef {object} Envelope
+ * @property {string} from
+ * @property {string} to  a tab, or `ENGINE`, or `ALL` tabs
+ * @property {ToClient | ToEngine} message
+ */
+
+export const ENGINE = 'engine';
+export const ALL = 'all';
+
+/** One end of the channel. */
+export class Channel {
+  #channel;
+  #self;
+
+  /**
+   * @param {string} database
+   * @param {string} self this end's own address
+   * @param {(envelope: Envelope) => void} receive called with what comes for any of `addresses`
+   * @param {string[]} addresses
+   */
+  constructor(database, self, receive, addresses) {
+    this.#self = self;
+    this.#channel = new BroadcastChannel(`durably:${database}`);
+    this.#channel.onmessage = ({ data }) => addresses.includes(data.to) && receive(data);
+  }
+
+  /**
+   * @param {string} to
+   * @param {ToClient | ToEngine} message
+   */
+  post(to, message) {
+    this.#channel.postMessage({ from: this.#self, to, message });
+  }
+
+  close() {
+    this.#channel.close();
+  }
+}
+
+/**
+ * Hold a lock for this tab's life, by which others see that it is alive.
+ * @param {string} database
+ * @param {string} tab
+ */
+export function showAlive(database, tab) {
+  navigator.locks.request(nameOf(database, tab), () => new Promise(() => {})).catch(() => {});
+}
+
+/**
+ * @param {string} database
+ * @returns {Promise<(tab: string) => boolean>} tells whether a tab is alive
+ */
+export async function whoIsAlive(database) {
+  const { held = [] } = await navigator.locks.query();
+  const names = new Set(held.map(({ name }) => name));
+  return (tab) => names.has(nameOf(database, tab));
+}
+
+/**
+ * @param {string} database
+ * @param {string} tab
+ */
+function nameOf(database, tab) {
+  return `durably:${database}:tab:${tab}`;
+}
