@@ -83,7 +83,7 @@ async function open(params) {
   try {
     database = params.database;
     const { kind, notice } = await chooseKind(database, params.store, tellNotice);
-    await holdLock(database, () => tell({ state: 'follower' }));
+    await holdLock(database, () => tell({ state: 'follower', notice }));
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
     const opening = kind === 'sqlite' ? openSqlite(database, tellNotice) : null; // beside Python's boot
     const [python, file, modules] = await Promise.all([startHost(params), opening, readModules(params.jobs)]);
