@@ -227,11 +227,13 @@ class TestDatabase:
         assert page.evaluate("durably.getRuns().catch(({ message }) => message)") == message
         return message
 
-    @pytest.mark.parametrize("types", ["indexeddb", "all"])
-    def test_that_is_wiped_ends_the_engine_at_once(self, types: str, browser: Browser, server: Server) -> None:
+    @pytest.mark.parametrize(("store", "types"), [("indexeddb", "indexeddb"), ("indexeddb", "all"), ("sqlite", "all")])
+    def test_that_is_wiped_ends_the_engine_at_once(
+        self, store: str, types: str, browser: Browser, server: Server
+    ) -> None:
         never = 3_600_000
-        page = browser.open(test_page(server, pollingIntervalMs=never, leaseRenewIntervalMs=never))
-        run = started(page, server, f"wiped-{types}")
+        page = browser.open(test_page(server, store=store, pollingIntervalMs=never, leaseRenewIntervalMs=never))
+        run = started(page, server, f"wiped-{store}-{types}")
         page.evaluate("(id) => { window.ended = durably.waitForRun(id).catch(({ name }) => name) }", run)
         page.evaluate(
             """async (id) => {
@@ -247,7 +249,7 @@ class TestDatabase:
         )
         assert "reload the page" in self.failure(page)
         assert page.evaluate("ended") == page.evaluate("read") == "StoreError"
-        server.open_gate(f"wiped-{types}/2")
+        server.open_gate(f"wiped-{store}-{types}/2")
         assert page.evaluate("indexedDB.databases()") == []
         page.reload()
         page.evaluate("durably.init()")
