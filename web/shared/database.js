@@ -55,7 +55,7 @@ export function refusal(database, ...errors) {
       cause,
     });
   }
-  const reason = cause ? `${cause.name}: ${cause.message}` : 'it gave no reason';
+  const reason = cause ? [cause.name, cause.message].filter(Boolean).join(': ') : 'it gave no reason';
   return storeError(database, full ? `there is no room left (${reason})` : reason, { isFull: full !== undefined, cause });
 }
 

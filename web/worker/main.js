@@ -107,11 +107,11 @@ async function open(params) {
   try {
     database = params.database;
     const { kind, notice } = await chooseKind(database, params.store, tellNotice);
-    await holdLock(database, () => tell({ state: 'follower' }));
+    await holdLock(database, () => tell({ state: 'follower', notice }));
     deliveries = new Deliveries(database, { pass, apply, report, state: () => state });
     for (const call of early) deliveries.know(call);
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
-    const opening = kind === 'sqlite' ? openSqlite(database, tellNotice) : null; // beside Python's boot
+    const opening = kind === 'sqlite' ? openSqlite(database, tellNotice, endWith) : null; // beside Python's boot
     const [python, file, modules] = await Promise.all([startHost(params), opening, readModules(params.jobs)]);
     sqlite = file;
     const opened = /** @type {Opened} */ (JSON.parse(await python.open(JSON.stringify({ ...params, store: kind }), modules)));
@@ -156,7 +156,12 @@ function reopenSqlite(name) {
  * @param {IDBTransactionDurability} durability
  */
 function openIndexedDb(name, durability) {
-  return IndexedDb.open(name, durability, (reason) => fail(toErrorMessage(reason)));
+  return IndexedDb.open(name, durability, endWith);
+}
+
+/** @param {Error} reason */
+function endWith(reason) {
+  fail(toErrorMessage(reason));
 }
 
 /** @param {Call} call */

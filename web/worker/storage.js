@@ -4,9 +4,11 @@
  * SQLite lies on the origin-private file system, which not every browser offers everywhere. Where it is missing,
  * IndexedDB stands in, unless the runs lie in SQLite already: then going on without them would lose them.
  */
+import { Connection } from './bridge/connection.js';
 import { openDatabase } from '../shared/database.js';
 
 /** @import { StoreInfo, Notice } from '../shared/protocol.js' */
+/** @import { StoreError } from '../shared/database.js' */
 
 /**
  * Choose the kind of database for what the page wants.
@@ -32,12 +34,13 @@ export async function chooseKind(database, wanted, onNotice) {
  * Open a SQLite database, and remember that there is one.
  * @param {string} database
  * @param {(notice: Notice) => void} onNotice called when there is something to wait for
+ * @param {(reason: StoreError) => void} [onEnd] called when it is gone, while open
  */
-export async function openSqlite(database, onNotice) {
+export async function openSqlite(database, onNotice, onEnd = () => {}) {
   const { Sqlite } = await import('./bridge/sqlite.js');
   const message = `Waiting for another worker to let go of the files of "${database}"`;
   const opened = await Sqlite.open(database, () => onNotice({ name: 'StoreBusy', message }));
-  await mark(database);
+  await mark(database, onEnd);
   return opened;
 }
 
@@ -66,14 +69,17 @@ function fallback(missing) {
 
 /**
  * An empty IndexedDB database marks that there is a SQLite one: without the file system nothing else could tell.
+ *
+ * It stays open, and so tells when the browser's data is wiped: open files go on as if nothing had happened.
  * @param {string} database
+ * @param {(reason: StoreError) => void} onEnd
  */
-function mark(database) {
-  return new Promise((resolve) => {
-    const request = indexedDB.open(markOf(database));
-    request.onsuccess = () => resolve(request.result.close());
-    request.onerror = resolve; // a browser without IndexedDB has nothing to fall back to either
-  });
+async function mark(database, onEnd) {
+  try {
+    await Connection.open(markOf(database), onEnd);
+  } catch {
+    // a browser without IndexedDB has nothing to fall back to either
+  }
 }
 
 /** @param {string} database */
