@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import durably_wasm_js
 from pyodide.ffi import JsException, create_proxy
 
 from durably_wasm.errors import StoreError
 from durably_wasm.payloads import JsonValue, encode
+from durably_wasm.stores.durability import Durability, check_durability
 from durably_wasm.stores.indexeddb import Decision
 from durably_wasm.stores.indexeddb import IndexedDbStore as Store
 from durably_wasm.stores.operations import Operation
@@ -23,27 +24,34 @@ from durably_wasm.stores.sql_driver import SqlValue, refusal
 from durably_wasm.stores.sqlite import SqliteStore
 from durably_wasm.stores.transactions import Found
 
-Durability: TypeAlias = Literal["relaxed", "strict"]
-
 
 class IndexedDbStore(Store):
-    """Keeps runs in an IndexedDB database of this origin; it survives the tab, the browser and the machine's reboot."""
+    """Keeps runs in an IndexedDB database of this origin; it survives the tab, the browser and the machine's reboot.
 
-    def __init__(self, name: str = "durably") -> None:
-        super().__init__(IndexedDbDriver(name))
+    `durability` says what a commit waits for: "relaxed" commits survive a crash of the tab and of the browser, "strict"
+    ones a power cut too (`durably_wasm.stores.durability`).
+
+    Raises:
+        ValidationError: There is no such durability.
+    """
+
+    def __init__(self, name: str = "durably", durability: Durability = "relaxed") -> None:
+        check_durability(durability)
+        super().__init__(IndexedDbDriver(name, durability))
 
 
 class IndexedDbDriver:
     """An `ObjectDriver` over `web/worker/bridge/indexeddb.js`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, durability: Durability = "relaxed") -> None:
         self._name = name
+        self._durability = durability
         self._database: Any = None
 
     async def open(self) -> None:
         """Open the database and upgrade its schema; harmless when it is open."""
         if self._database is None:
-            self._database = await _settled(durably_wasm_js.openIndexedDb(self._name))
+            self._database = await _settled(durably_wasm_js.openIndexedDb(self._name, self._durability))
 
     async def close(self) -> None:
         """Close the database; harmless when it is closed."""
@@ -83,12 +91,14 @@ class IndexedDbDriver:
 class WaSqliteStore(SqliteStore):
     """Keeps runs in a SQLite database on the origin-private file system; in Pyodide in a dedicated worker only.
 
-    It survives the tab, the browser and the machine's reboot. With ``durability="relaxed"`` a commit is handed to the
-    operating system and survives the death of the tab and of the browser; the last ones may be lost when the machine
-    loses power. With ``"strict"`` each commit waits for the disk.
+    It survives the tab, the browser and the machine's reboot; `durability` is that of `IndexedDbStore`.
+
+    Raises:
+        ValidationError: There is no such durability.
     """
 
     def __init__(self, name: str = "durably", durability: Durability = "relaxed") -> None:
+        check_durability(durability)
         super().__init__(WaSqliteDriver(name, durability))
 
 
@@ -152,4 +162,5 @@ async def _settled(promise: Awaitable[Any]) -> Any:
     try:
         return await promise
     except JsException as error:
-        raise StoreError(error.message) from error
+        is_full, is_final = (getattr(error, name, None) is True for name in ("isFull", "isFinal"))
+        raise StoreError(error.message, is_full=is_full, is_final=is_final) from error

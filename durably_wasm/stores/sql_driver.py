@@ -12,12 +12,13 @@ from durably_wasm.stores.rows import SqlRow
 
 SqlValue: TypeAlias = str | int | float | None
 
+_FULL = 13
 _STATES = {
     5: "is locked by another connection",
     6: "is locked by this connection",
     8: "is read-only",
     11: "is corrupt",
-    13: "has no room left",
+    _FULL: "has no room left",
     14: "cannot be opened",
     26: "is not a SQLite database",
 }
@@ -105,4 +106,5 @@ class StandardDriver:
 
 def refusal(database: str, code: int, message: str) -> StoreError:
     """Put SQLite's result code and message into words (https://www.sqlite.org/rescode.html)."""
-    return StoreError(f"{database} {_STATES.get(code & 0xFF, 'refused')}: {message}")
+    primary = code & 0xFF
+    return StoreError(f"{database} {_STATES.get(primary, 'refused')}: {message}", is_full=primary == _FULL)

@@ -1,26 +1,17 @@
 /**
  * The SQLite bridge: wa-sqlite's synchronous build on the origin-private file system.
  *
- * Knows statements, values and rows, not what they mean. What crosses to and from Python is JSON text; a statement is
- * prepared once and called by its number. Every call but `open` is synchronous, so a transaction that Python makes of
- * several is never cut in two by a turn of the event loop.
+ * Every call but `open` is synchronous, so a transaction that Python makes of several is never cut in two by a turn of
+ * the event loop. Knows where a database lies and who uses it, not what its rows mean.
  */
 import createModule from '../../wa-sqlite/dist/wa-sqlite.mjs';
-import * as Code from '../../wa-sqlite/src/sqlite-constants.js';
+import { Connection } from './sqlite_connection.js';
 import { FilePool } from './pool.js';
-import { Texts } from './texts.js';
 
 /** @import { SqliteModule } from '../../wa-sqlite/dist/wa-sqlite.mjs' */
-/** @import { Text } from './texts.js' */
 
-/**
- * @typedef {string | number | null} Value
- * @typedef {{ pointer: number, columns: number }} Statement
- */
-
-const POINTER_BYTES = 4;
 const FILE = 'durably.db';
-const OPEN_FLAGS = Code.SQLITE_OPEN_READWRITE | Code.SQLITE_OPEN_CREATE;
+const MAGIC = 'SQLite format 3\0';
 
 /** @type {Promise<SqliteModule> | undefined} one for all databases of this worker */
 let loading;
@@ -30,16 +21,10 @@ const opened = new Map();
 
 /** An open database, as `durably_wasm/browser/bridge.py` drives it. */
 export class Sqlite {
+  #name;
   #module;
   #pool;
-  #texts;
-  #name;
-  #database;
-  #out; // room for two pointers that SQLite hands out
-  /** @type {Statement[]} by their number */
-  #statements = [];
-  /** @type {Map<string, string>} what `prepare` has answered, by the statement's text */
-  #prepared = new Map();
+  #connection;
 
   /**
    * Open a database, which lies in a directory of its own.
@@ -65,7 +50,7 @@ export class Sqlite {
    */
   static async #open(name, onBusy) {
     loading ??= createModule();
-    const module = /** @type {SqliteModule} */ (await loading);
+    const module = await loading;
     const pool = await FilePool.open(`durably/${encodeURIComponent(name)}`, module, onBusy);
     try {
       return new Sqlite(name, module, pool);
@@ -84,13 +69,8 @@ export class Sqlite {
     this.#name = name;
     this.#module = module;
     this.#pool = pool;
-    this.#texts = new Texts(module);
-    this.#out = module._malloc(2 * POINTER_BYTES);
     module.vfs_register(pool, false);
-    const [file, vfs] = this.#texts.write([FILE, pool.name]);
-    const code = module._sqlite3_open_v2(pointerOf(file), this.#out, OPEN_FLAGS, pointerOf(vfs));
-    this.#database = module.getValue(this.#out, '*');
-    if (code !== Code.SQLITE_OK) throw this.#refusal();
+    this.#connection = new Connection(module, FILE, pool.name);
     this.script('PRAGMA locking_mode = exclusive; PRAGMA temp_store = memory;');
   }
 
@@ -99,148 +79,66 @@ export class Sqlite {
     const entry = opened.get(this.#name);
     if (entry && --entry.users > 0) return;
     opened.delete(this.#name);
-    for (const { pointer } of this.#statements) this.#module._sqlite3_finalize(pointer);
-    this.#module._sqlite3_close_v2(this.#database);
+    this.#connection.close();
     this.#pool.close();
   }
 
-  /**
-   * Prepare a statement.
-   * @param {string} sql
-   * @returns {string} JSON of its number and the names of its parameters in the order in which `run` takes their values
-   */
+  /** @type {Connection['prepare']} */
   prepare(sql) {
-    const known = this.#prepared.get(sql);
-    if (known !== undefined) return known;
-    const { pointer } = this.#compile(sql);
-    const names = this.#parameters(pointer);
-    const number = this.#statements.push({ pointer, columns: this.#module._sqlite3_column_count(pointer) }) - 1;
-    const answer = JSON.stringify({ number, names });
-    this.#prepared.set(sql, answer);
-    return answer;
+    return this.#connection.prepare(sql);
   }
 
-  /**
-   * Run a prepared statement.
-   * @param {number} number
-   * @param {string} values JSON of a list; empty for a statement without parameters
-   * @returns {string} JSON of its rows, each a list; empty when there are none
-   */
+  /** @type {Connection['run']} */
   run(number, values) {
-    const { pointer, columns } = /** @type {Statement} */ (this.#statements[number]);
-    try {
-      if (values !== '') this.#bind(pointer, JSON.parse(values));
-      const rows = this.#step(pointer, columns);
-      return rows.length === 0 ? '' : JSON.stringify(rows);
-    } finally {
-      this.#module._sqlite3_reset(pointer);
-    }
+    return this.#connection.run(number, values);
   }
 
-  /**
-   * Run several statements without parameters.
-   * @param {string} sql
-   */
+  /** @type {Connection['script']} */
   script(sql) {
-    for (let rest = sql; rest.trim() !== ''; ) {
-      const { pointer, tail } = this.#compile(rest);
-      rest = tail;
-      if (pointer === 0) continue; // a comment
-      try {
-        this.#step(pointer, this.#module._sqlite3_column_count(pointer));
-      } finally {
-        this.#module._sqlite3_finalize(pointer);
-      }
-    }
+    this.#connection.script(sql);
   }
 
-  /** @param {string} sql */
-  #compile(sql) {
-    const module = this.#module;
-    const [text] = this.#texts.write([sql]);
-    const outTail = this.#out + POINTER_BYTES;
-    const code = module._sqlite3_prepare_v2(this.#database, pointerOf(text), -1, this.#out, outTail);
-    if (code !== Code.SQLITE_OK) throw this.#refusal();
-    return { pointer: module.getValue(this.#out, '*'), tail: module.UTF8ToString(module.getValue(outTail, '*')) };
-  }
-
-  /** @param {number} statement */
-  #parameters(statement) {
-    const count = this.#module._sqlite3_bind_parameter_count(statement);
-    return Array.from({ length: count }, (_, index) => {
-      const name = this.#module._sqlite3_bind_parameter_name(statement, index + 1);
-      return this.#module.UTF8ToString(name).slice(1); // without its colon
-    });
+  /** Return the database's content as a file that `sqlite3` opens. */
+  serialize() {
+    return withoutWal(this.#connection.serialize());
   }
 
   /**
-   * @param {number} statement
-   * @param {Value[]} values
+   * Attach a file's content as a database in memory, until it is detached.
+   *
+   * It is checked in a connection of its own before: with a corrupt database attached, nothing else would work.
+   * @param {string} schema the name to attach it under
+   * @param {Uint8Array} content
    */
-  #bind(statement, values) {
-    const module = this.#module;
-    const texts = this.#texts.write(values);
-    values.forEach((value, index) => {
-      const text = texts[index];
-      if (text) module._sqlite3_bind_text(statement, index + 1, text.pointer, text.bytes, 0);
-      else if (value === null) module._sqlite3_bind_null(statement, index + 1);
-      else bindNumber(module, statement, index + 1, /** @type {number} */ (value));
-    });
-  }
-
-  /**
-   * @param {number} statement
-   * @param {number} columns
-   */
-  #step(statement, columns) {
-    /** @type {Value[][]} */
-    const rows = [];
-    for (;;) {
-      const code = this.#module._sqlite3_step(statement);
-      if (code === Code.SQLITE_DONE) return rows;
-      if (code !== Code.SQLITE_ROW) throw this.#refusal();
-      rows.push(Array.from({ length: columns }, (_, column) => this.#column(statement, column)));
+  attach(schema, content) {
+    if (new TextDecoder().decode(content.subarray(0, MAGIC.length)) !== MAGIC) throw badFile('it is not a SQLite database');
+    const file = withoutWal(content.slice());
+    const alone = new Connection(this.#module, ':memory:', this.#pool.name);
+    try {
+      alone.deserialize('main', file);
+      alone.check();
+    } catch (error) {
+      throw badFile(`it is corrupt: ${/** @type {Error} */ (error).message}`);
+    } finally {
+      alone.close();
     }
+    this.script(`ATTACH ':memory:' AS ${schema}`);
+    this.#connection.deserialize(schema, file);
   }
+}
 
-  /**
-   * @param {number} statement
-   * @param {number} column
-   * @returns {Value}
-   */
-  #column(statement, column) {
-    const module = this.#module;
-    switch (module._sqlite3_column_type(statement, column)) {
-      case Code.SQLITE_NULL:
-        return null;
-      case Code.SQLITE_TEXT: {
-        const pointer = module._sqlite3_column_text(statement, column);
-        return this.#texts.read(pointer, module._sqlite3_column_bytes(statement, column));
-      }
-      default:
-        return module._sqlite3_column_double(statement, column);
-    }
-  }
-
-  #refusal() {
-    const code = this.#module._sqlite3_extended_errcode(this.#database);
-    const message = this.#module.UTF8ToString(this.#module._sqlite3_errmsg(this.#database));
-    return Object.assign(new Error(message), { name: 'SqliteError', code });
-  }
+/** @param {string} reason */
+function badFile(reason) {
+  return Object.assign(new Error(`The file cannot be imported: ${reason}`), { name: 'StoreError' });
 }
 
 /**
- * @param {SqliteModule} module
- * @param {number} statement
- * @param {number} position
- * @param {number} value
+ * Mark a file as one with a rollback journal: neither a database in memory nor one file alone has a log of its writes.
+ * See https://www.sqlite.org/fileformat.html#file_format_version_numbers.
+ * @template {Uint8Array} T
+ * @param {T} file
  */
-function bindNumber(module, statement, position, value) {
-  if ((value | 0) === value) module._sqlite3_bind_int(statement, position, value);
-  else module._sqlite3_bind_double(statement, position, value);
-}
-
-/** @param {Text | undefined} text */
-function pointerOf(text) {
-  return text?.pointer ?? 0;
+function withoutWal(file) {
+  file[18] = file[19] = 1;
+  return file;
 }

@@ -52,6 +52,11 @@ export class Texts {
     return decoder.decode(this.#module.HEAPU8.subarray(pointer, pointer + bytes));
   }
 
+  free() {
+    this.#module._free(this.#pointer);
+    this.#pointer = this.#room = 0;
+  }
+
   /** @param {readonly unknown[]} values */
   #reserve(values) {
     let needed = 0;

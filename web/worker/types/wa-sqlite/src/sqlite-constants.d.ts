@@ -15,3 +15,4 @@ export const SQLITE_IOERR_TRUNCATE: number;
 export const SQLITE_IOERR_FSTAT: number;
 export const SQLITE_IOERR_CLOSE: number;
 export const SQLITE_IOERR_DELETE: number;
+export const SQLITE_NOTADB: number;
