@@ -20,6 +20,11 @@ from e2e.server import Server
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=4, help="how often test_kills kills the browser, on each store")
+    parser.addoption("--seed", type=int, default=1, help="what decides where test_kills kills it")
+
+
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
     """Build a site from a source folder with the command line, as users do."""
