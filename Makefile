@@ -9,7 +9,7 @@ SITE := .build/demo
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check unit e2e bench clean need-python need-node chromium
+.PHONY: help demo test check unit e2e bench clean need-python need-node chromium engines
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,8 +30,8 @@ check: .venv/dev web/node_modules/installed .build/types/durably ## Lint, format
 unit: .venv/dev ## The tests that need no browser
 	@echo "==> pytest tests"; $(BIN)/pytest tests
 
-e2e: .venv/dev e2e/react/node_modules/installed chromium ## The tests in the browser
-	@echo "==> pytest e2e";   $(BIN)/pytest e2e
+e2e: .venv/dev e2e/react/node_modules/installed chromium engines ## The tests in the browsers
+	@echo "==> pytest e2e ($$($(BIN)/python -m e2e.engines))"; $(BIN)/pytest e2e
 
 bench: .venv/bench need-node chromium ## Measure on CPython, beside DBOS, and in the browser
 	@$(BIN)/python -m tests.bench
@@ -80,10 +80,24 @@ need-node:
 	@for tool in node npm; do command -v $$tool >/dev/null || \
 		{ echo "Node.js 20 or newer and its npm are needed: there is no $$tool." >&2; exit 1; }; done
 
+# $(call apt-install,PACKAGES)
+define apt-install
+{ sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	echo "==> Installing Debian's$(1)"; \
+	$$sudo apt-get update -qq && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; }
+endef
+
 chromium:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
 		command -v apt-get >/dev/null || { echo "The browser tests need chromium or google-chrome." >&2; exit 1; }; \
-		echo "==> Installing Debian's chromium"; \
-		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-		$$sudo apt-get update -qq && \
-		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+		$(call apt-install, chromium); }
+
+# Some of the browser tests run in these too, where they are to be had.
+engines:
+	@missing=; \
+	command -v firefox-esr >/dev/null || missing="$$missing firefox-esr"; \
+	command -v WebKitWebDriver >/dev/null || missing="$$missing webkit2gtk-driver"; \
+	command -v Xvfb >/dev/null || missing="$$missing xvfb"; \
+	[ -z "$$missing" ] || { command -v apt-get >/dev/null && $(call apt-install,$$missing); } || \
+		echo "==> Going on without$$missing, which cannot be installed here"

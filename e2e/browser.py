@@ -12,6 +12,7 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, Page, Playwright, Request
 from playwright.sync_api import Error as PlaywrightError
 
+EXECUTABLE = shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = [
     "--disable-quic",
     "--no-first-run",
@@ -25,12 +26,11 @@ class Browser:
     """A browser on a profile directory, so that what it stores survives it, as a user's does."""
 
     def __init__(self, playwright: Playwright, profile: Path, **options: object) -> None:
-        executable = shutil.which("chromium") or shutil.which("google-chrome")
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         self.troubles: list[str] = []
         self._profile = profile
         self.context: BrowserContext = playwright.chromium.launch_persistent_context(
-            str(profile), executable_path=executable, args=[*QUIET, *sandbox], **options
+            str(profile), executable_path=EXECUTABLE, args=[*QUIET, *sandbox], **options
         )
         self.context.set_default_timeout(60_000)
 

@@ -14,9 +14,15 @@ from playwright.sync_api import Page, Playwright, sync_playwright
 
 from durably_wasm.cli import commands
 from e2e.browser import Browser
+from e2e.engines import Chromium, Engine
 from e2e.server import Server
 
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=4, help="how often test_kills kills the browser, on each store")
+    parser.addoption("--seed", type=int, default=1, help="what decides where test_kills kills it")
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +112,16 @@ def launch(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[..., Bro
     assert [trouble for browser in browsers for trouble in browser.troubles] == []
 
 
+@pytest.fixture(scope="session")
+def start(playwright: Playwright) -> Callable[[type[Engine], Path], Engine]:
+    """Start a browser engine on a profile directory. Whoever starts it kills it."""
+
+    def start(engine: type[Engine], profile: Path) -> Engine:
+        return Chromium(profile, playwright) if engine is Chromium else engine(profile)
+
+    return start
+
+
 @pytest.fixture
 def browser(launch: Callable[..., Browser]) -> Browser:
     return launch()
@@ -136,3 +152,8 @@ def test_page(server: Server, **options: object) -> str:
 
 
 test_page.__test__ = False  # type: ignore[attr-defined]
+
+
+def unless_here(engine: type[Engine]) -> pytest.MarkDecorator:
+    """Mark a test that needs a browser engine which this machine may not have."""
+    return pytest.mark.skipif(engine.version() is None, reason=f"{engine.__name__} is not installed")

@@ -66,6 +66,11 @@ class Server:
         with self._news:
             return dict(Counter(entry for entry in self._entries if entry.startswith(f"{label}/")))
 
+    def entries(self, prefix: str) -> list[str]:
+        """The journal's entries that begin like this, in the order in which they came."""
+        with self._news:
+            return [entry for entry in self._entries if entry.startswith(prefix)]
+
     async def _write(self, request: Request) -> Response:
         entry = (await request.body()).decode()
         with self._news:

@@ -1,18 +1,16 @@
-"""The stores' contract on the browser's real storage: the same clauses as on CPython."""
+"""The stores' contract on the real storage of each browser engine: the same clauses as on CPython."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Playwright
 
-from e2e.browser import Browser
+from e2e.conftest import unless_here
+from e2e.engines import STORES, Engine
 from e2e.server import Server
 from tests.contract import database_clauses, driver_clauses, store_clauses
-
-Results = dict[str, str | None]
 
 SHARED = [*(f"store: {name}" for name in store_clauses()), *(f"database: {name}" for name in database_clauses())]
 CLAUSES = {
@@ -21,28 +19,33 @@ CLAUSES = {
 }
 
 
-@pytest.fixture(scope="module")
-def results(
-    playwright: Playwright, server: Server, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Results]:
-    @cache
-    def run_all(store: str) -> Results:
-        browser = Browser(playwright, tmp_path_factory.mktemp("contract"))
-        try:
-            outcome: Results = browser.open(f"{server.url}/contract.html?store={store}").evaluate("results")
-            assert browser.troubles == []
-            return outcome
-        finally:
-            browser.close()
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("engine", "store"),
+    [
+        pytest.param(engine, store, id=f"{engine.name}-{store}", marks=unless_here(engine))
+        for engine, stores in STORES.items()
+        for store in stores
+    ],
+)
+def test_every_clause(
+    engine: type[Engine],
+    store: str,
+    start: Callable[[type[Engine], Path], Engine],
+    server: Server,
+    tmp_path: Path,
+    subtests: pytest.Subtests,
+) -> None:
+    browser = start(engine, tmp_path / "profile")
+    try:
+        browser.open(f"{server.url}/contract.html?store={store}")
+        results = browser.evaluate("results")
+    finally:
+        browser.kill()
 
-    return run_all
-
-
-@pytest.mark.parametrize(("store", "clause"), [(store, clause) for store in CLAUSES for clause in CLAUSES[store]])
-def test_clause(store: str, clause: str, results: Callable[[str], Results]) -> None:
-    assert results(store)[clause] is None, results(store)[clause]
-
-
-@pytest.mark.parametrize("store", CLAUSES)
-def test_every_clause_ran(store: str, results: Callable[[str], Results]) -> None:
-    assert sorted(results(store)) == sorted(CLAUSES[store])
+    assert isinstance(results, dict)
+    assert sorted(results) == sorted(CLAUSES[store])
+    for clause, failure in results.items():
+        with subtests.test(clause):
+            assert failure is None, failure
+    assert browser.troubles == []

@@ -55,7 +55,8 @@ export class IndexedDb {
   /**
    * Read, let Python decide what follows, and so on until it writes; resolve when the writes are committed.
    *
-   * `decide` is synchronous: between two requests of a transaction nothing may be awaited, or it commits.
+   * `decide` is synchronous: between two requests of a transaction nothing may be awaited, or it commits. That is also
+   * how it commits, by itself: after an explicit `commit()`, Firefox commits the other writes when one has failed.
    * @param {string} reads JSON of `Read[]`
    * @param {(found: string) => string} decide takes JSON of what was found, returns JSON of a `Decision`
    * @returns {Promise<void>}
@@ -101,7 +102,6 @@ export class IndexedDb {
           const decision = JSON.parse(decide(JSON.stringify(found)));
           if (decision.reads) return readAll(transaction, decision.reads, next);
           decision.writes?.forEach((write) => perform(transaction, write));
-          transaction.commit();
         } catch (error) {
           reject(error);
           transaction.abort();

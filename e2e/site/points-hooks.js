@@ -1,0 +1,32 @@
+/** Puts the points into the platform, where the engine meets it: in storage, in a step's fetch, in what is posted. */
+import { pass } from './points.js';
+
+const TOLD = { 'run:leased': 'claimed', 'step:complete': 'checkpointed', 'run:complete': 'completed' };
+
+before(IDBObjectStore.prototype, 'delete', () => pass('write'));
+after(IDBObjectStore.prototype, 'put', () => pass('write'));
+if (globalThis.FileSystemSyncAccessHandle) after(FileSystemSyncAccessHandle.prototype, 'write', () => pass('write'));
+
+before(globalThis, 'fetch', (url) => String(url.url ?? url).includes('/gate/') && pass('working'));
+
+before(globalThis, 'postMessage', (message) => {
+  if (message.type === 'event') pass(TOLD[message.event.type]);
+  if (message.type === 'reply' && message.result?.idempotencyKey) pass('replying');
+});
+
+function before(object, method, hook) {
+  const real = object[method];
+  object[method] = function (...args) {
+    hook(...args);
+    return real.apply(this, args);
+  };
+}
+
+function after(object, method, hook) {
+  const real = object[method];
+  object[method] = function (...args) {
+    const result = real.apply(this, args);
+    hook();
+    return result;
+  };
+}
