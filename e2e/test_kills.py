@@ -28,7 +28,7 @@ POINTS = {
     "replying": 1,  # a trigger is committed, its reply not sent
     "triggered": 1,  # the page has a trigger's reply
 }
-STORES = ["indexeddb"]  # sqlite: now and then it does not open after a kill
+STORES = ["indexeddb", "sqlite"]
 RUNS = 2  # new ones each round
 STEPS = 3
 OUTPUT = {"total": sum(number * number for number in range(STEPS))}

@@ -6,10 +6,13 @@
  */
 import { AccessHandlePoolVFS } from '../../wa-sqlite/src/examples/AccessHandlePoolVFS.js';
 import * as Code from '../../wa-sqlite/src/sqlite-constants.js';
+import { holdHandles } from './handles.js';
 
 /** @import { SqliteModule } from '../../wa-sqlite/dist/wa-sqlite.mjs' */
 
 const BUSY_PAUSE_MS = 50;
+
+holdHandles();
 
 /** A directory of the origin-private file system as a virtual file system of SQLite. */
 export class FilePool extends AccessHandlePoolVFS {
