@@ -10,11 +10,12 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from e2e.bench import crowded, memory, raw, resuming, results, working
+from e2e.bench import crowded, memory, raw, results, resuming, working
 from e2e.bench.chart import write_chart
 from e2e.bench.measuring import Measurement, measure
 from e2e.bench.origins import HERE
@@ -31,14 +32,11 @@ def main() -> None:
     planned = [measurement for measurement in _plan(arguments.stores) if arguments.only in measurement.key]
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         upstream = any(measurement.of.startswith(UPSTREAM) for measurement in planned)
-        session = Session(playwright, Path(folder), upstream=upstream)
-        try:
+        with closing(Session(playwright, Path(folder), upstream=upstream)) as session:
             measured = measure(planned, session, arguments.rounds)
             print_table(measured, arguments.rounds, session.version)
             for trouble in session.troubles:
                 print(f"in a page: {trouble}", file=sys.stderr)
-        finally:
-            session.close()
     if arguments.only == "" and arguments.stores == STORES:
         found = results.results(measured)
         results.write(found, HERE / "results.json")
@@ -55,7 +53,9 @@ def _plan(stores: list[str]) -> list[Measurement]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m e2e.bench")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", default="", metavar="PART", help="only what has this in its key, such as steps or boot")
+    parser.add_argument(
+        "--only", default="", metavar="PART", help="only what has this in its key, such as steps or boot"
+    )
     parser.add_argument("--stores", nargs="+", choices=STORES, default=STORES)
     return parser.parse_args()
 

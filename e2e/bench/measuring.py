@@ -65,7 +65,7 @@ def _reason(error: Exception) -> str:
 def _tell(what: str) -> None:
     elapsed = time.monotonic() - _STARTED
     line = f"{elapsed:4.0f} s  {what}" if what else ""
-    print(f"\r{line:<79}\r", end="", file=sys.stderr, flush=True)
+    print(f"\r{line:<79}", end="\n" if not what else "", file=sys.stderr, flush=True)
 
 
 _STARTED = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,14 +25,23 @@ _WITHIN = """([patience, argument]) => Promise.race([
 
 
 class Session:
-    """Opens the pages. An *engine* is a store's name, for ours, or `upstream`."""
+    """Opens the pages. An *engine* is a store's name, for ours, or `upstream`.
+
+    `close()` closes the browser and stops serving.
+    """
 
     def __init__(self, playwright: Playwright, folder: Path, *, upstream: bool = True) -> None:
         self._names = (f"bench-{number}" for number in itertools.count())
         self._engines: dict[str, Page] = {}
-        self._ours = serve_ours(folder)
-        self._upstream = serve_upstream(folder) if upstream else None
-        self._browser = Browser(playwright, folder / "profile")
+        with ExitStack() as opened:
+            self._ours = serve_ours(folder)
+            opened.callback(self._ours.stop)
+            self._upstream = serve_upstream(folder) if upstream else None
+            if self._upstream is not None:
+                opened.callback(self._upstream.stop)
+            self._browser = Browser(playwright, folder / "profile")
+            opened.callback(self._browser.close)
+            self.close = opened.pop_all().close
 
     @property
     def version(self) -> str:
@@ -81,13 +91,6 @@ class Session:
         """Close the pages; the next round's have new databases."""
         for engine in list(self._engines):
             self.discard(engine)
-
-    def close(self) -> None:
-        """Close the browser and stop serving."""
-        self._browser.close()
-        self._ours.stop()
-        if self._upstream is not None:
-            self._upstream.stop()
 
     def _address(self, engine: str, options: dict[str, object]) -> str:
         server = self._upstream if engine == UPSTREAM else self._ours

@@ -5,15 +5,15 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 
-from e2e.bench import crowded, memory, raw, resuming, working
+from e2e.bench import crowded, memory, resuming, working
 from e2e.bench.measuring import Figures, Subject
 from e2e.bench.targets import TARGETS, Target
 
 TITLES = {
-    "steps_per_s": f"steps per second, a run of {working.STEPS:,} (upstream {working.UPSTREAM_STEPS}, raw {raw.STEPS:,})",
-    "triggers_per_s": f"triggers per second, {working.TRIGGERS} one by one (upstream {working.UPSTREAM_TRIGGERS})",
+    "steps_per_s": f"steps per second, a run of {working.STEPS:,} (upstream: {working.UPSTREAM_STEPS})",
+    "triggers_per_s": f"triggers per second, {working.TRIGGERS} one by one (upstream: {working.UPSTREAM_TRIGGERS})",
     "batch_runs_per_s": f"runs per second of one batch of {working.BATCH}",
-    "short_runs_per_s": f"one-step runs per second, backlog {working.BACKLOG} (upstream: its first {working.UPSTREAM_COUNTED})",
+    "short_runs_per_s": f"short runs per second, backlog {working.BACKLOG} (upstream: the first {working.UPSTREAM_COUNTED})",
     "trigger_to_complete_ms": "trigger to output, one step, idle engine, ms",
     "reload_to_next_step_ms": "reload to next step, navigation = 0, 30 s lease, ms",
     "replay_1000_ms": f"replay of {resuming.REPLAYED:,} steps, ms (upstream: {resuming.UPSTREAM_REPLAYED}, scaled up)",

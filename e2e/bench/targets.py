@@ -50,10 +50,7 @@ TARGETS = [
     _of_raw("steps_per_s", "sqlite", 0.5),
     _times_upstream("steps_per_s", "indexeddb", 28),
     _of_raw("steps_per_s", "indexeddb", 0.7),
-    *(
-        Target(("steps_per_s", f"{store}_1mb_input"), 0.9, "of small", ("steps_per_s", store))
-        for store in STORES
-    ),
+    *(Target(("steps_per_s", f"{store}_1mb_input"), 0.9, "of small", ("steps_per_s", store)) for store in STORES),
     _times_upstream("triggers_per_s", "sqlite", 40),
     _of_raw("triggers_per_s", "indexeddb", 0.6, COMMITS_OF_A_TRIGGER),
     *(_times_upstream("batch_runs_per_s", store, 10) for store in STORES),

@@ -17,7 +17,6 @@ IDLE, UPSTREAM_IDLE = 50, 10
 LARGE = 1_000_000
 
 
-
 @dataclass(frozen=True, slots=True)
 class Work:
     """A call of the page's `measures`, with less of it for upstream, which would take minutes.
@@ -41,7 +40,9 @@ WORKS = [
         variant="_1mb_input",
     ),
     Work("trigger_to_complete_ms", f"triggerToComplete({IDLE})", f"triggerToComplete({UPSTREAM_IDLE})"),
-    Work("triggers_per_s", f"triggersPerSecond({TRIGGERS})", f"triggersPerSecond({UPSTREAM_TRIGGERS})", leaves_runs=True),
+    Work(
+        "triggers_per_s", f"triggersPerSecond({TRIGGERS})", f"triggersPerSecond({UPSTREAM_TRIGGERS})", leaves_runs=True
+    ),
     Work("batch_runs_per_s", f"batchRunsPerSecond({BATCH})", f"batchRunsPerSecond({BATCH})", leaves_runs=True),
     Work(
         "short_runs_per_s",
