@@ -12,6 +12,7 @@ from durably_wasm.environment import Environment
 from durably_wasm.errors import ConflictError, LeaseLost, RunCancelled, StopExecution, StoreError, message_of
 from durably_wasm.events import ErrorContext, WorkerError
 from durably_wasm.models import NewStep, Progress, Run, Step
+from durably_wasm.room import with_room
 
 T = TypeVar("T")
 
@@ -44,7 +45,8 @@ class Attempt:
         self.failed_step_name: str | None = None
         self._ended = False
         self._stopping = asyncio.Event()
-        self._outage = False
+        self._failing: set[object] = set()  # the calls that are repeated
+        self._environment = environment
         self._store = environment.store
         self._lease_ms = environment.options.lease_ms
         self._breather = Breather()
@@ -53,6 +55,11 @@ class Attempt:
         self._completed: set[str] = set()
         self._unread: dict[str, Step] = {}
         self._running: dict[str, asyncio.Task[object] | None] = {}
+
+    @property
+    def waits_for_store(self) -> bool:
+        """Whether a call of the store failed and is repeated until it succeeds."""
+        return bool(self._failing)
 
     async def load(self) -> None:
         """Read what earlier attempts have stored; the first one has nothing to read."""
@@ -174,19 +181,27 @@ class Attempt:
 
         A store that is out of order must not fail a run. Repeating is safe: a checkpoint that was applied before
         its call failed is returned as it was stored.
+
+        Raises:
+            StopExecution: The run was cancelled or lost meanwhile, or the store will never take this engine's calls.
         """
         pause = _FIRST_PAUSE_MS
-        while True:
-            try:
-                result = await call()
-            except StoreError as error:
-                if not self._outage:
-                    self.report(error, "store")
-                self._outage = True
-            else:
-                self._outage = False
-                return result
-            await event_or_sleep(self._stopping, self.clock, pause)
-            if self.stopped is not None:
-                raise self.stopped
-            pause = min(2 * pause, _LONGEST_PAUSE_MS)
+        try:
+            while True:
+                try:
+                    return await with_room(self._environment, call)
+                except StoreError as error:
+                    self._note_failure(call, error)
+                await event_or_sleep(self._stopping, self.clock, pause)
+                if self.stopped is not None:
+                    raise self.stopped
+                pause = min(2 * pause, _LONGEST_PAUSE_MS)
+        finally:
+            self._failing.discard(call)
+
+    def _note_failure(self, call: object, error: StoreError) -> None:
+        if not self._failing or (error.is_final and self.stopped is None):
+            self.report(error, "store")
+        self._failing.add(call)
+        if error.is_final:
+            self.stop(LeaseLost(message_of(error)))

@@ -11,8 +11,8 @@ from typing import Any, Protocol, Self
 
 from durably_wasm.clock import Clock, SystemClock
 from durably_wasm.environment import Environment
-from durably_wasm.errors import ConflictError, NotFoundError, RunCancelled, ValidationError, message_of
-from durably_wasm.events import Emitter, ErrorListener, Event, Listener, RunCancel, RunDelete, WorkerError
+from durably_wasm.errors import ConflictError, NotFoundError, RunCancelled, StoreError, ValidationError, message_of
+from durably_wasm.events import Emitter, ErrorContext, ErrorListener, Event, Listener, RunCancel, RunDelete, WorkerError
 from durably_wasm.handle import JobHandle, Jobs
 from durably_wasm.job import JobDefinition
 from durably_wasm.maintenance import Maintenance
@@ -93,11 +93,13 @@ class Durably:
         store: The store it was made over.
         worker_id: The owner of this engine's leases, unique per start.
         epoch: The store's epoch that this engine lives in; None for an engine that is not `exclusive`.
+        failure: Why the worker ended by itself: the store will never take its calls again. None while it may.
     """
 
     def __init__(self, store: Store, clock: Clock, options: Options, labels: Any) -> None:
         self.store = store
         self.epoch: int | None = None
+        self.failure: StoreError | None = None
         self.worker_id = self._new_worker_id()
         self._clock = clock
         self._options = options
@@ -115,6 +117,7 @@ class Durably:
             clock=clock,
             polling_interval_ms=options.polling_interval_ms,
             slots=options.max_concurrent_runs,
+            waits_for_store=lambda: self._processing.waits_for_store,
             report=lambda error: self._report_claim(error),
         )
         schema = schema_of(UNDECLARED if labels is None else labels)
@@ -376,7 +379,11 @@ class Durably:
             self.worker_id = self._new_worker_id()
 
     def _report_claim(self, error: Exception) -> None:
-        self._emitter.emit(WorkerError(error=message_of(error), context="claim"))
+        context: ErrorContext = "claim"
+        if isinstance(error, StoreError):
+            self.failure = error if error.is_final else self.failure
+            context = "store" if error.is_full else "claim"
+        self._emitter.emit(WorkerError(error=message_of(error), context=context))
 
     def _new_worker_id(self) -> str:
         prefix = "worker" if self.epoch is None else f"lock-{self.epoch}"

@@ -72,7 +72,19 @@ class WaitTimeoutError(DurablyError, TimeoutError):
 
 
 class StoreError(DurablyError):
-    """Raised when the database refused or could not be reached; ``__cause__`` is its own error."""
+    """Raised when the database refused or could not be reached; ``__cause__`` is its own error.
+
+    Whoever does not ask for more may repeat the call later: it may have been applied, unless `is_full`.
+
+    Attributes:
+        is_full: There is no room left. Nothing of the call was applied, and with room again it may be repeated.
+        is_final: It will never be different, for this engine: another one has the database now, or it is gone.
+    """
+
+    def __init__(self, message: str, *, is_full: bool = False, is_final: bool = False) -> None:
+        super().__init__(message)
+        self.is_full = is_full
+        self.is_final = is_final
 
 
 class StopExecution(BaseException):

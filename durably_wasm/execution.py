@@ -61,6 +61,11 @@ class Execution:
         self._progress = ProgressWriter(self._attempt)
         self._job: asyncio.Task[_Outcome] | None = None
 
+    @property
+    def waits_for_store(self) -> bool:
+        """Whether a call of the store failed and is repeated until it succeeds."""
+        return self._attempt.waits_for_store
+
     def stop(self, reason: StopExecution) -> None:
         """Stop the job: what it awaits is cancelled, synchronous work finds out at its next step."""
         self._attempt.stop(reason)
@@ -161,8 +166,10 @@ class Execution:
         now = self._clock.now()
         try:
             renewed = await self._store.renew_lease(run.id, run.lease_generation, to_iso(now), lease_ms)
-        except Exception as error:  # whatever it is, the job goes on
+        except Exception as error:  # whatever it is, the job goes on, unless it will be so for ever
             self._attempt.report(error, "lease-renewal")
+            if isinstance(error, StoreError) and error.is_final:
+                self.stop(LeaseLost(message_of(error)))
             return
         self._renewed = now
         if not renewed:

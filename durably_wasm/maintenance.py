@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from durably_wasm import transitions
 from durably_wasm.environment import Environment
 from durably_wasm.errors import message_of
 from durably_wasm.events import ErrorContext, WorkerError
-from durably_wasm.models import Run, RunFilter, to_iso
-from durably_wasm.options import retention
+from durably_wasm.models import Run, RunFilter
+from durably_wasm.room import purge_ended
 
 _PURGE_EVERY = timedelta(minutes=1)
-_PURGED_AT_ONCE = 100
 _LOOKED_AT = 100
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class Maintenance:
@@ -23,7 +21,6 @@ class Maintenance:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._kept = retention(environment.options.retain_runs)
         self._last_purge: datetime | None = None
         self._reported: set[str] = set()
         self._seen = ("", "")  # the age of the newest pending run that was looked at
@@ -38,11 +35,9 @@ class Maintenance:
 
     async def _purge(self) -> None:
         now = self._environment.clock.now()
-        if self._kept is None or (self._last_purge is not None and now - self._last_purge < _PURGE_EVERY):
-            return
-        self._last_purge = now
-        if self._kept < now - _BEGINNING:
-            await self._environment.store.purge_runs(to_iso(now - self._kept), _PURGED_AT_ONCE)
+        if self._last_purge is None or now - self._last_purge >= _PURGE_EVERY:
+            self._last_purge = now
+            await purge_ended(self._environment)
 
     async def _report_unknown_jobs(self, known_jobs: Container[str]) -> None:
         """Look at the pending runs that are newer than what was looked at before, newest first."""

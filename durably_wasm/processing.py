@@ -13,6 +13,7 @@ from durably_wasm.events import RunLeased
 from durably_wasm.execution import Execution
 from durably_wasm.handle import JobHandle
 from durably_wasm.models import Run
+from durably_wasm.room import with_room
 
 
 class Processing:
@@ -30,6 +31,11 @@ class Processing:
         self._handles = handles
         self._wake = wake
         self._executions: dict[str, Execution] = {}
+
+    @property
+    def waits_for_store(self) -> bool:
+        """Whether the store is out of order for one of these runs, so that any other would only wait beside it."""
+        return any(execution.waits_for_store for execution in self._executions.values())
 
     async def process_one(self, worker_id: str, epoch: int | None) -> bool:
         """Claim a run and execute it to its end; say whether there was one. See `Durably.process_one`."""
@@ -56,13 +62,16 @@ class Processing:
         environment = self._environment
         for execution in list(self._executions.values()):  # who wakes up keeps its own before it takes others'
             await execution.renew_if_overdue()
-        run = await environment.store.claim_next(
-            worker_id,
-            environment.now(),
-            environment.options.lease_ms,
-            jobs=list(self._handles),
-            exclude=list(self._executions),
-            epoch=epoch,
+        run = await with_room(
+            environment,
+            lambda: environment.store.claim_next(
+                worker_id,
+                environment.now(),
+                environment.options.lease_ms,
+                jobs=list(self._handles),
+                exclude=list(self._executions),
+                epoch=epoch,
+            ),
         )
         if run is None:
             return

@@ -13,6 +13,7 @@ from durably_wasm.errors import ConflictError, ValidationError
 from durably_wasm.events import RunCoalesced, RunTrigger
 from durably_wasm.models import TERMINAL, Coalesce, EnqueueResult, NewRun, Run
 from durably_wasm.payloads import JsonValue
+from durably_wasm.room import with_room
 from durably_wasm.schema import Schema, explain
 
 _LABEL_KEY = re.compile(r"[a-zA-Z0-9\-_./]+")
@@ -67,7 +68,7 @@ class Triggering:
     async def enqueue_many(self, new_runs: Sequence[NewRun]) -> list[EnqueueResult]:
         """Store several runs in one transaction, tell of them and wake the worker."""
         environment = self._environment
-        results = await environment.store.enqueue_many(new_runs, environment.now())
+        results = await with_room(environment, lambda: environment.store.enqueue_many(new_runs, environment.now()))
         for new, result in zip(new_runs, results, strict=True):
             self._tell(new, result)
         self._wake()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from durably_wasm.clock import Clock, event_or_sleep
+from durably_wasm.errors import StoreError
 
 ProcessOne = Callable[[], Awaitable[bool]]
 
@@ -16,8 +17,9 @@ _LONGEST_PAUSE_MS = 10_000
 class Worker:
     """Keeps a number of slots busy with `process_one`, which says whether there was anything to do; else `maintain` is.
 
-    An idle slot tries again when woken, or after the polling interval. A claim that fails is retried with a growing
-    pause, and `report` hears of it once an outage.
+    An idle slot tries again when woken, or after the polling interval, and none does while `waits_for_store` says that
+    a run waits for its store. A claim that fails is retried with a growing pause, unless the store will never take it,
+    which ends the worker; `report` hears of it once an outage.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Worker:
         clock: Clock,
         polling_interval_ms: int,
         slots: int,
+        waits_for_store: Callable[[], bool],
         report: Callable[[Exception], None],
     ) -> None:
         self._process_one = process_one
@@ -35,6 +38,7 @@ class Worker:
         self._clock = clock
         self._polling_interval_ms = polling_interval_ms
         self._slots = slots
+        self._waits_for_store = waits_for_store
         self._report = report
         self._running: list[asyncio.Task[None]] = []
         self._news = asyncio.Event()
@@ -69,12 +73,13 @@ class Worker:
         pause = _FIRST_PAUSE_MS
         while not self._stopping:
             news = self._news  # taken before the claim: what arrives during it must not be missed
+            if self._waits_for_store():
+                await event_or_sleep(news, self._clock, _FIRST_PAUSE_MS)
+                continue
             try:
                 worked = await self._process_one()
             except Exception as error:  # whatever it is, the worker must not end in silence
-                if not self._outage:
-                    self._report(error)
-                self._outage = True
+                self._note_failure(error)
                 await event_or_sleep(news, self._clock, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_MS)
                 continue
@@ -82,3 +87,12 @@ class Worker:
             if not worked:
                 await self._maintain()
                 await event_or_sleep(news, self._clock, self._polling_interval_ms)
+
+    def _note_failure(self, error: Exception) -> None:
+        is_final = isinstance(error, StoreError) and error.is_final and not self._stopping
+        if is_final or not self._outage:
+            self._report(error)
+        self._outage = True
+        if is_final:
+            self._stopping = True
+            self.wake()

@@ -24,7 +24,7 @@ from starlette.types import Message
 from durably_wasm.cli import commands
 from durably_wasm.cli.downloads import filled_once, run
 from durably_wasm.cli.engine import pack_engine
-from durably_wasm.cli.runtime import RUNTIME_FILES
+from durably_wasm.cli.runtime import RUNTIME_FILES, SQLITE_FILES
 from durably_wasm.cli.serving import serve_site, site_app
 from durably_wasm.cli.site import Manifest, Parts, build_site
 from durably_wasm.cli.wheels import ALWAYS, ENGINE_NEEDS, REQUIREMENTS, required_name, wheels_in, with_needs
@@ -50,6 +50,7 @@ def package(tmp_path: Path) -> Path:
 @pytest.fixture
 def parts(tmp_path: Path, package: Path) -> Parts:
     runtime = written(tmp_path / "runtime", (*RUNTIME_FILES, "console.html"))
+    written(tmp_path / "@journeyapps" / "wa-sqlite", (*SQLITE_FILES, "README.md"))
     (runtime / "package.json").write_text('{"version": "314.0.7"}')
     for name in (*ENGINE_NEEDS, *ALWAYS):
         add_wheel(tmp_path / "wheels", name)
@@ -123,6 +124,7 @@ class TestSite:
                 *("index.html", "jobs.py", "data/rows.csv"),
                 *("durably/manifest.json", "durably/page/index.js", "durably/worker/main.js"),
                 *(f"durably/pyodide/{name}" for name in RUNTIME_FILES),
+                *(f"durably/wa-sqlite/{name}" for name in SQLITE_FILES),
                 *("durably/sql/writes.sql", *wheels),
             ]
         )
@@ -328,7 +330,7 @@ def manifest_of(dist: Path) -> Manifest:
 
 
 def is_fetched(path: str) -> bool:
-    return path.startswith(("pyodide/", "wheels/"))
+    return path.startswith(("pyodide/", "wa-sqlite/", "wheels/"))
 
 
 def written(folder: Path, names: tuple[str, ...]) -> Path:

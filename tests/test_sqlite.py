@@ -542,3 +542,64 @@ async def test_a_payload_is_kept_as_text(sqlite: SqliteStore, raw: sqlite3.Conne
     await enqueued(sqlite, input=values)
     [[kind, text]] = raw.execute("SELECT kind, value FROM payloads").fetchall()
     assert (kind, text) == ("input", r'{"b":1.0,"a":[1152921504606846976,"\u00fc"]}')
+
+
+class TestImport:
+    """A database that is attached to the store's connection as `imported`; in the browser JavaScript attaches it."""
+
+    @pytest.fixture
+    async def other(self, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+        store = SqliteStore(tmp_path / "other.db")
+        await store.migrate()
+        yield store
+        await store.close()
+
+    @pytest.fixture
+    def attached(self, file: Path, tmp_path: Path) -> Callable[[], Awaitable[SqliteStore]]:
+        async def attached() -> SqliteStore:
+            driver = StandardDriver(file)
+            store = SqliteStore(driver)
+            await store.migrate()
+            driver.script(f"ATTACH '{tmp_path / 'other.db'}' AS imported")
+            return store
+
+        return attached
+
+    async def test_takes_over_everything(
+        self, other: SqliteStore, attached: Callable[[], Awaitable[SqliteStore]]
+    ) -> None:
+        run = await claimed(other, input="precious", labels={"shop": "1"})
+        await checkpointed(other, run)
+        await logged(other, run)
+        store = await attached()
+        await enqueued(store)
+        epoch = await store.advance_epoch()
+        await store.import_attached()
+        assert [found.id for found in await store.get_runs(ALL)] == [run.id]
+        assert await store.get_steps(run.id) == await other.get_steps(run.id)
+        assert await store.get_logs(run.id) == await other.get_logs(run.id)
+        again = await store.claim_next("worker-2", NOW, LEASE_MS)
+        assert again is not None
+        assert (again.id, again.input, again.labels) == (run.id, "precious", {"shop": "1"})
+        assert await store.advance_epoch() == epoch + 1
+        await store.close()
+
+    async def test_is_refused_while_a_run_is_leased(
+        self, other: SqliteStore, attached: Callable[[], Awaitable[SqliteStore]]
+    ) -> None:
+        store = await attached()
+        run = await claimed(store)
+        assert run.id in str(await raised(ConflictError, store.import_attached()))
+        assert await store.get_run(run.id) == run
+        await store.close()
+
+    async def test_of_another_version_changes_nothing(
+        self, other: SqliteStore, attached: Callable[[], Awaitable[SqliteStore]], tmp_path: Path
+    ) -> None:
+        with closing(sqlite3.connect(tmp_path / "other.db")) as newer_app:
+            newer_app.execute(f"PRAGMA user_version = {VERSION + 1}")
+        store = await attached()
+        run = await enqueued(store)
+        assert f"version {VERSION + 1}" in str(await raised(StoreError, store.import_attached()))
+        assert await store.get_runs(ALL) == [run]
+        await store.close()

@@ -3,6 +3,6 @@
 What crosses between Python and JavaScript is JSON text, bytes or a function.
 """
 
-from durably_wasm.browser.bridge import IndexedDbStore
+from durably_wasm.browser.bridge import IndexedDbStore, WaSqliteStore
 
-__all__ = ["IndexedDbStore"]
+__all__ = ["IndexedDbStore", "WaSqliteStore"]

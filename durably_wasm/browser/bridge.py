@@ -14,32 +14,44 @@ import durably_wasm_js
 from pyodide.ffi import JsException, create_proxy
 
 from durably_wasm.errors import StoreError
-from durably_wasm.payloads import JsonValue
+from durably_wasm.payloads import JsonValue, encode
+from durably_wasm.stores.durability import Durability, check_durability
 from durably_wasm.stores.indexeddb import Decision
 from durably_wasm.stores.indexeddb import IndexedDbStore as Store
 from durably_wasm.stores.operations import Operation
-from durably_wasm.stores.rows import Record
+from durably_wasm.stores.rows import Record, SqlRow
+from durably_wasm.stores.sql_driver import SqlValue, refusal
+from durably_wasm.stores.sqlite import SqliteStore
 from durably_wasm.stores.transactions import Found
 
 
 class IndexedDbStore(Store):
-    """Keeps runs in an IndexedDB database of this origin; it survives the tab, the browser and the machine's reboot."""
+    """Keeps runs in an IndexedDB database of this origin; it survives the tab, the browser and the machine's reboot.
 
-    def __init__(self, name: str = "durably") -> None:
-        super().__init__(IndexedDbDriver(name))
+    `durability` says what a commit waits for: "relaxed" commits survive a crash of the tab and of the browser, "strict"
+    ones a power cut too (`durably_wasm.stores.durability`).
+
+    Raises:
+        ValidationError: There is no such durability.
+    """
+
+    def __init__(self, name: str = "durably", durability: Durability = "relaxed") -> None:
+        check_durability(durability)
+        super().__init__(IndexedDbDriver(name, durability))
 
 
 class IndexedDbDriver:
     """An `ObjectDriver` over `web/worker/bridge/indexeddb.js`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, durability: Durability = "relaxed") -> None:
         self._name = name
+        self._durability = durability
         self._database: Any = None
 
     async def open(self) -> None:
         """Open the database and upgrade its schema; harmless when it is open."""
         if self._database is None:
-            self._database = await _settled(durably_wasm_js.openIndexedDb(self._name))
+            self._database = await _settled(durably_wasm_js.openIndexedDb(self._name, self._durability))
 
     async def close(self) -> None:
         """Close the database; harmless when it is closed."""
@@ -76,8 +88,79 @@ class IndexedDbDriver:
         return self._database
 
 
+class WaSqliteStore(SqliteStore):
+    """Keeps runs in a SQLite database on the origin-private file system; in Pyodide in a dedicated worker only.
+
+    It survives the tab, the browser and the machine's reboot; `durability` is that of `IndexedDbStore`.
+
+    Raises:
+        ValidationError: There is no such durability.
+    """
+
+    def __init__(self, name: str = "durably", durability: Durability = "relaxed") -> None:
+        check_durability(durability)
+        super().__init__(WaSqliteDriver(name, durability))
+
+
+class WaSqliteDriver:
+    """A `SqlDriver` over `web/worker/bridge/sqlite.js`."""
+
+    def __init__(self, name: str, durability: Durability = "relaxed") -> None:
+        self._name = name
+        self._synchronous = "FULL" if durability == "strict" else "NORMAL"
+        self._database: Any = None
+        self._prepared: dict[str, tuple[int, list[str]]] = {}
+
+    async def open(self) -> None:
+        """Open the database, once no other worker holds it; harmless when it is open."""
+        if self._database is None:
+            self._database = await _settled(durably_wasm_js.openSqlite(self._name))
+
+    def configure(self) -> None:
+        """Turn on WAL mode, which without other connections needs no shared memory."""
+        self.script(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {self._synchronous};")
+
+    def close(self) -> None:
+        """Close the database; harmless when it is closed."""
+        database, self._database = self._database, None
+        self._prepared.clear()
+        if database is not None:
+            database.close()
+
+    def run(self, sql: str, values: Mapping[str, SqlValue]) -> list[SqlRow]:
+        """Execute one statement and return its rows."""
+        try:
+            number, names = self._prepared.get(sql) or self._prepare(sql)
+            text = self._database.run(number, encode([values[name] for name in names]) if names else "")
+        except JsException as error:
+            raise self._refusal(error) from error
+        rows: list[SqlRow] = json.loads(text) if text else []
+        return rows
+
+    def script(self, sql: str) -> None:
+        """Execute several statements inside the current transaction."""
+        try:
+            self._opened().script(sql)
+        except JsException as error:
+            raise self._refusal(error) from error
+
+    def _prepare(self, sql: str) -> tuple[int, list[str]]:
+        prepared = json.loads(self._opened().prepare(sql))
+        self._prepared[sql] = prepared["number"], prepared["names"]
+        return self._prepared[sql]
+
+    def _opened(self) -> Any:
+        if self._database is None:
+            raise StoreError(f"The database {self._name} is not open: await migrate() or init() first")
+        return self._database
+
+    def _refusal(self, error: Any) -> StoreError:
+        return refusal(f"The database {self._name}", error.code, error.message)
+
+
 async def _settled(promise: Awaitable[Any]) -> Any:
     try:
         return await promise
     except JsException as error:
-        raise StoreError(error.message) from error
+        is_full, is_final = (getattr(error, name, None) is True for name in ("isFull", "isFinal"))
+        raise StoreError(error.message, is_full=is_full, is_final=is_final) from error

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
-from durably_wasm.browser.bridge import IndexedDbStore
+from durably_wasm.browser.bridge import IndexedDbStore, WaSqliteStore
 from durably_wasm.browser.messages import (
     error_to_message,
     filter_from_message,
@@ -26,19 +26,24 @@ from durably_wasm.events import Event
 from durably_wasm.handle import JobHandle
 from durably_wasm.models import TriggerItem
 from durably_wasm.plugins import with_log_persistence
+from durably_wasm.stores import SqliteStore, Store
 
 Params = Mapping[str, Any]
+
+STORES: dict[str, Callable[..., Store]] = {"indexeddb": IndexedDbStore, "sqlite": WaSqliteStore}
 
 
 class Host:
     """One engine for one page's worker.
 
-    `post(text)` sends the JSON of a message, `enter(stage)` tells the stage of the boot.
+    `post(text)` sends the JSON of a message, `enter(stage)` tells the stage of the boot, and `fail(text)` ends the
+    worker with the JSON of an error.
     """
 
-    def __init__(self, post: Callable[[str], None], enter: Callable[[str], None]) -> None:
+    def __init__(self, post: Callable[[str], None], enter: Callable[[str], None], fail: Callable[[str], None]) -> None:
         self._post = post
         self._enter = enter
+        self._fail = fail
         self._durably: Durably | None = None
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -70,7 +75,8 @@ class Host:
 
     async def _create(self, params: Params, modules: list[dict[str, str]]) -> Durably:
         options = snake_case_options(params["options"])
-        durably = create_durably(IndexedDbStore(params["database"]), exclusive=True, **options)
+        store = STORES[params["store"]](params["database"], params["durability"])
+        durably = create_durably(store, exclusive=True, **options)
         durably.use(with_log_persistence()).on("*", self._forward)
         self._enter("store")
         await durably.migrate()
@@ -94,6 +100,8 @@ class Host:
     def _forward(self, event: Event) -> None:
         epoch = self._durably and self._durably.epoch
         self._post(json.dumps({"type": "event", "epoch": epoch, "event": to_message(event)}))
+        if self._durably and self._durably.failure:
+            self._fail(json.dumps(error_to_message(self._durably.failure)))
 
     async def _init(self, durably: Durably, _: Params) -> object:
         return {"jobs": {key: handle.name for key, handle in durably.jobs.items()}}
@@ -135,6 +143,11 @@ class Host:
         older_than = datetime.fromisoformat(params["olderThan"])
         return await durably.purge_runs(older_than, **{name: params[name] for name in ("limit",) if name in params})
 
+    async def _import_database(self, durably: Durably, _: Params) -> object:
+        assert isinstance(durably.store, SqliteStore)  # which has the file attached
+        await durably.store.import_attached()
+        return None
+
     METHODS: ClassVar[dict[str, Callable[[Host, Durably, Params], Awaitable[object]]]] = {
         "init": _init,
         "trigger": _trigger,
@@ -147,6 +160,7 @@ class Host:
         "cancel": _cancel,
         "deleteRun": _delete_run,
         "purgeRuns": _purge_runs,
+        "importDatabase": _import_database,
     }
 
 

@@ -1,9 +1,10 @@
-"""Pyodide's own files, from the npm package that `web/package-lock.json` pins."""
+"""What comes from npm, as `web/package-lock.json` pins it: Pyodide's own files, and wa-sqlite's."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -17,6 +18,16 @@ RUNTIME_FILES = (
     "pyodide.asm.wasm",
     "python_stdlib.zip",
     "pyodide-lock.json",
+)
+
+# The build without Asyncify, and the virtual file system over OPFS with what it imports.
+SQLITE_FILES = (
+    "dist/wa-sqlite.mjs",
+    "dist/wa-sqlite.wasm",
+    "src/FacadeVFS.js",
+    "src/VFS.js",
+    "src/sqlite-constants.js",
+    "src/examples/AccessHandlePoolVFS.js",
 )
 
 _NPM_CI = (
@@ -46,8 +57,17 @@ def runtime_version(runtime: Path) -> str:
 
 def copy_runtime(runtime: Path, into: Path) -> None:
     """Copy what a browser needs of Pyodide; raise when a file is missing."""
-    into.mkdir(parents=True)
-    for name in RUNTIME_FILES:
-        if not (runtime / name).is_file():
-            raise click.ClickException(f"Pyodide's npm package in {runtime} has no {name}")
-        shutil.copyfile(runtime / name, into / name)
+    _copy(runtime, RUNTIME_FILES, into)
+
+
+def copy_sqlite(runtime: Path, into: Path) -> None:
+    """Copy what a browser needs of wa-sqlite, which lies beside Pyodide; raise when a file is missing."""
+    _copy(runtime.parent / "@journeyapps" / "wa-sqlite", SQLITE_FILES, into)
+
+
+def _copy(package: Path, names: Sequence[str], into: Path) -> None:
+    for name in names:
+        if not (package / name).is_file():
+            raise click.ClickException(f"The npm package in {package} has no {name}")
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(package / name, into / name)

@@ -5,6 +5,7 @@ SOURCE's files lie in DIST as they are, and everything of ours in one folder bes
     durably/page/       what a page imports, with shared/ and worker/ beside it
     durably/pyodide/    the runtime
     durably/wheels/     the engine, what it needs, and the packages asked for
+    durably/wa-sqlite/  SQLite for the browser
     durably/sql/        the statements that Python and JavaScript both load
     durably/manifest.json
 """
@@ -25,7 +26,7 @@ import click
 
 from durably_wasm.cli.downloads import Report
 from durably_wasm.cli.engine import PACKAGE, installed_metadata, installed_version, pack_engine
-from durably_wasm.cli.runtime import copy_runtime, find_runtime, runtime_version
+from durably_wasm.cli.runtime import copy_runtime, copy_sqlite, find_runtime, runtime_version
 from durably_wasm.cli.wheels import ALWAYS, ENGINE_NEEDS, find_wheels, required_name, with_needs
 
 OURS = "durably"  # the folder that a site keeps for us
@@ -33,7 +34,7 @@ OURS = "durably"  # the folder that a site keeps for us
 _WEB_FOLDERS = ("page", "shared", "worker", "offline")
 
 _hidden = shutil.ignore_patterns(".*", "__pycache__")
-_ignored = shutil.ignore_patterns(".*", "__pycache__", "*.py", "tsconfig.json")
+_ignored = shutil.ignore_patterns(".*", "__pycache__", "*.py", "tsconfig.json", "types")
 
 
 class Manifest(TypedDict):
@@ -133,6 +134,7 @@ def _add_ours(ours: Path, parts: Parts) -> Manifest:
     if sql.is_dir():
         shutil.copytree(sql, ours / "sql", ignore=_ignored)
     copy_runtime(parts.runtime, ours / "pyodide")
+    copy_sqlite(parts.runtime, ours / "wa-sqlite")
     manifest = _add_wheels(ours, parts)
     (ours / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     return manifest
@@ -153,12 +155,12 @@ def _add_wheels(ours: Path, parts: Parts) -> Manifest:
         pyodide=runtime_version(parts.runtime),
         engine=[*(paths[name] for name in ENGINE_NEEDS), f"wheels/{engine.name}"],
         packages={name: [paths[need] for need in names] for name, names in packages.items()},
-        files=_hashes(ours, "pyodide", "wheels"),
+        files=_hashes(ours, "pyodide", "wa-sqlite", "wheels"),
     )
 
 
 def _hashes(ours: Path, *folders: str) -> dict[str, str]:
-    files = sorted(path for folder in folders for path in (ours / folder).iterdir())
+    files = sorted(path for folder in folders for path in (ours / folder).rglob("*") if path.is_file())
     return {path.relative_to(ours).as_posix(): integrity(path.read_bytes()) for path in files}
 
 

@@ -24,10 +24,10 @@ class Store(Protocol):
     """Where runs and steps live.
 
     For implementers: every method is one atomic operation, whatever else is going on in other tabs or processes; it
-    applies wholly or raises `StoreError`. `now` and all times are ISO text; durations are milliseconds. Values are
-    JSON values, kept as text (`payloads.encode`) and decoded on the way out, so nothing aliases what a caller holds.
-    A store never emits an event, validates an input or reads a clock. What may happen to a run is decided by
-    `transitions`, or says the same.
+    applies wholly or raises `StoreError`, with `is_full` where there is no room left. `now` and all times are ISO text;
+    durations are milliseconds. Values are JSON values, kept as text (`payloads.encode`) and decoded on the way out, so
+    nothing aliases what a caller holds. A store never emits an event, validates an input or reads a clock. What may
+    happen to a run is decided by `transitions`, or says the same.
 
     Methods that take a `generation` are a lease-holder's writes: refused (False or None, nothing written) unless the
     run is leased under that generation.
@@ -44,8 +44,8 @@ class Store(Protocol):
     async def advance_epoch(self) -> int:
         """Count the epoch up, for a caller that holds the database's lock, and return it.
 
-        From then on this object's changing operations raise `StoreError` once the epoch has been advanced by another:
-        an engine that lost the lock without noticing writes nothing any more.
+        From then on this object's changing operations raise `StoreError` with `is_final` once the epoch has been
+        advanced by another: an engine that lost the lock without noticing writes nothing any more.
         """
         ...
 

@@ -40,5 +40,10 @@ def statements() -> dict[str, str]:
     return named
 
 
+def import_script() -> str:
+    """Return the script that takes over the rows of an attached database of this version."""
+    return _read("import.sql")
+
+
 def _read(name: str) -> str:
     return (files("durably_wasm.stores") / "sql" / name).read_text("utf-8")

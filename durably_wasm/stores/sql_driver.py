@@ -12,21 +12,22 @@ from durably_wasm.stores.rows import SqlRow
 
 SqlValue: TypeAlias = str | int | float | None
 
+_FULL = 13
 _STATES = {
     5: "is locked by another connection",
     6: "is locked by this connection",
     8: "is read-only",
     11: "is corrupt",
-    13: "has no room left",
+    _FULL: "has no room left",
     14: "cannot be opened",
     26: "is not a SQLite database",
 }
 
 
 class SqlDriver(Protocol):
-    """A SQLite database that is called synchronously. Every method raises `StoreError` when the database refuses."""
+    """A SQLite database, called synchronously once it is open. Each method raises `StoreError` when it refuses."""
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Open the database; harmless when it is open."""
         ...
 
@@ -57,7 +58,7 @@ class StandardDriver:
         self._path = os.fspath(path)
         self._connection: sqlite3.Connection | None = None
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Open the database; harmless when it is open."""
         if self._connection is not None:
             return
@@ -105,4 +106,5 @@ class StandardDriver:
 
 def refusal(database: str, code: int, message: str) -> StoreError:
     """Put SQLite's result code and message into words (https://www.sqlite.org/rescode.html)."""
-    return StoreError(f"{database} {_STATES.get(code & 0xFF, 'refused')}: {message}")
+    primary = code & 0xFF
+    return StoreError(f"{database} {_STATES.get(primary, 'refused')}: {message}", is_full=primary == _FULL)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from durably_wasm import transitions
-from durably_wasm.errors import StoreError
+from durably_wasm.errors import ConflictError, StoreError
 from durably_wasm.ids import Ulids
 from durably_wasm.models import (
     EnqueueResult,
@@ -28,8 +28,9 @@ from durably_wasm.models import (
     add_ms,
     as_tuple,
 )
-from durably_wasm.payloads import JsonValue, encode
-from durably_wasm.stores.migrations import VERSION, statements, steps_from
+from durably_wasm.payloads import JsonValue, decode, encode
+from durably_wasm.stores.epochs import check_epoch
+from durably_wasm.stores.migrations import VERSION, import_script, statements, steps_from
 from durably_wasm.stores.rows import SqlRow, log_from_row, progress_to_text, run_from_row, step_from_row
 from durably_wasm.stores.sql_driver import SqlDriver, SqlValue, StandardDriver
 
@@ -53,7 +54,7 @@ class SqliteStore:
             StoreError: It is locked, read-only, corrupt, no SQLite database, or was written by a newer version; the
                 message says which, and it is left as it is.
         """
-        self._db.open()
+        await self._db.open()
         try:
             with self._transaction(fenced=False):  # which finds out whether it can be written at all
                 [[version]] = self._db.run("PRAGMA user_version", {})
@@ -157,6 +158,7 @@ class SqliteStore:
         self, run_id: str, generation: int, step: NewStep, now: str, lease_ms: int = 30_000
     ) -> Step | None:
         """Checkpoint a step and extend the lease."""
+        output = encode(step.output)
         with self._transaction():
             written = self._run(
                 "checkpoint_step",
@@ -165,7 +167,7 @@ class SqliteStore:
                 name=step.name,
                 index=step.index,
                 status=step.status,
-                output=encode(step.output),
+                output=output,
                 error=step.error,
                 started_at=step.started_at,
                 now=now,
@@ -183,7 +185,18 @@ class SqliteStore:
                 expires_at=add_ms(now, lease_ms),
                 now=now,
             )
-        return step_from_row(written[0])
+        id, name, error = written[0]  # the rest is as it was sent
+        return Step(
+            id=id,
+            run_id=run_id,
+            name=name,
+            index=step.index,
+            status=step.status,
+            output=decode(output),
+            error=error,
+            started_at=step.started_at,
+            completed_at=now,
+        )
 
     async def complete_run(
         self, run_id: str, generation: int, output: JsonValue, now: str, *, keep_steps: bool = False
@@ -256,6 +269,24 @@ class SqliteStore:
             [stored] = self._run("insert_log", **values)
         return log_from_row(stored)
 
+    async def import_attached(self) -> None:
+        """Put the runs of the database that is attached as `imported` in the place of all that are here, and detach it.
+
+        Raises:
+            ConflictError: A run is leased.
+            StoreError: The attached database is not one of ours and of this version.
+        """
+        try:
+            with self._transaction():
+                if leased := self._run("leased"):
+                    raise ConflictError(f"Cannot import while run {leased[0][0]} is leased")
+                [[version]] = self._db.run("PRAGMA imported.user_version", {})
+                if version != VERSION:
+                    raise StoreError(f"The file has schema version {version}, and only {VERSION} can be imported")
+                self._db.script(import_script())
+        finally:
+            self._db.run("DETACH imported", {})
+
     def _enqueue(self, new: NewRun, now: str) -> EnqueueResult:
         same_key = pending = None
         if new.idempotency_key is not None:
@@ -323,11 +354,9 @@ class SqliteStore:
             raise
 
     def _check_epoch(self) -> None:
-        if self._epoch is None:
-            return
-        [[current]] = self._run("epoch")
-        if current != self._epoch:
-            raise StoreError(f"Epoch {self._epoch} is over: another engine holds the database's lock since")
+        if self._epoch is not None:
+            stored = self._run("epoch")
+            check_epoch(self._epoch, int(stored[0][0]) if stored else None)
 
 
 def _json_list(values: tuple[str, ...]) -> str | None:

@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
 from durably_wasm import transitions
-from durably_wasm.errors import StoreError
 from durably_wasm.models import EnqueueResult, NewRun, NewStep, Run, Step
 from durably_wasm.payloads import decode, encode
+from durably_wasm.stores.epochs import check_epoch
 from durably_wasm.stores.operations import (
     CHUNK,
     Operation,
@@ -46,8 +46,7 @@ Transaction: TypeAlias = Generator[list[Operation], Found, tuple[list[Operation]
 def fenced(transaction: Transaction[T], epoch: int) -> Transaction[T]:
     """Read the store's epoch along with a transaction's first reads, and refuse when it is not the caller's."""
     [meta, *found] = yield [get("meta", "epoch"), *next(transaction)]
-    if meta is None or meta["value"] != epoch:
-        raise StoreError(f"Epoch {epoch} is over: another engine holds the database's lock since")
+    check_epoch(epoch, meta and meta["value"])
     while True:
         try:
             reads = transaction.send(found)

@@ -4,6 +4,7 @@
 import { Connection } from './connection.js';
 import { JobHandle } from './handle.js';
 import { checkOptions } from './options.js';
+import { estimate } from './storage.js';
 import { subscribe } from './subscribing.js';
 import { waitForRun } from './waiting.js';
 import { toError } from '../shared/rpc.js';
@@ -43,12 +44,14 @@ export class Durably {
 
   /** @type {Record<string, JobHandle>} the jobs, by the camelCase name of their variable */
   jobs;
-  /** Reads of what belongs to a run. */
+  /** Reads of what belongs to a run, and the browser's storage as a whole. */
   storage = {
     /** @param {string} id @returns {Promise<Step[]>} */
     getSteps: (id) => this.#call('getSteps', { id }),
     /** @param {string} id @returns {Promise<Log[]>} */
     getLogs: (id) => this.#call('getLogs', { id }),
+    estimate,
+    persist: () => this.#connection.persist(),
   };
 
   /** @param {Connection} connection */
@@ -105,6 +108,26 @@ export class Durably {
    */
   stop() {
     return this.#connection.stop();
+  }
+
+  /**
+   * Return the database as a file that `sqlite3` opens; rejects with `StoreError` when the runs are in IndexedDB.
+   * @returns {Promise<File>}
+   */
+  exportDatabase() {
+    return this.#call('exportDatabase', {});
+  }
+
+  /**
+   * Put what an exported file holds in the place of all runs.
+   *
+   * Rejects with `ConflictError` while a run is leased, and with `StoreError` when the file is not a database of this
+   * version or the runs are in IndexedDB; everything is as it was then.
+   * @param {Blob} file
+   * @returns {Promise<void>}
+   */
+  async importDatabase(file) {
+    await this.#call('importDatabase', { file });
   }
 
   /**

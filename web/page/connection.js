@@ -2,6 +2,7 @@
  * One worker and what comes from it: replies, events, states. Clients of the same database share it.
  */
 import { LeasedRuns } from './leased.js';
+import { persist } from './storage.js';
 import { PROTOCOL_VERSION } from '../shared/protocol.js';
 import { SCHEMA_VERSION } from '../shared/schema.js';
 import { Calls } from '../shared/rpc.js';
@@ -27,6 +28,7 @@ export class Connection {
   /** @type {Record<string, string>} the jobs' names by their key, once the engine is ready */
   jobNames = {};
   leased = new LeasedRuns();
+  #isPersistent = false;
   #database;
   #worker;
   #calls;
@@ -92,6 +94,19 @@ export class Connection {
     return () => this.#stateListeners.delete(listener);
   }
 
+  /**
+   * Ask the browser to keep what is stored, and tell of it if it will.
+   * @returns {Promise<boolean>}
+   */
+  async persist() {
+    const granted = await persist();
+    if (granted && !this.#isPersistent) {
+      this.#isPersistent = true;
+      this.#tell(this.state);
+    }
+    return granted;
+  }
+
   /** Let the runs in flight end, then end the worker. An engine that is not running yet has nothing to end. */
   async stop() {
     if (this.#ended) return;
@@ -137,8 +152,8 @@ export class Connection {
   /** @param {State} state */
   #tell(state) {
     if (state.state !== 'leader') this.leased.clear();
-    this.state = state;
-    this.#stateListeners.forEach((listener) => listener(state));
+    this.state = this.#isPersistent ? { ...state, store: { ...state.store, persistence: 'persistent' } } : state;
+    this.#stateListeners.forEach((listener) => listener(this.state));
     if (state.state === 'failed') this.#end();
   }
 

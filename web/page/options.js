@@ -3,14 +3,15 @@
  */
 import { toError } from '../shared/rpc.js';
 
-/** @import { OpenParams } from '../shared/protocol.js' */
+/** @import { Durability, OpenParams } from '../shared/protocol.js' */
 
 /**
  * @typedef {object} DurablyOptions
  * @property {string} database  name of the store, of the lock and of the channel
  * @property {string | string[]} jobs  Python modules, as URLs relative to the page
  * @property {string[]} [packages]  packages beyond the engine's own
- * @property {'indexeddb'} [store]
+ * @property {'indexeddb' | 'sqlite'} [store]  where runs are kept; 'sqlite' is faster, and falls back to 'indexeddb'
+ * @property {Durability} [durability]  `relaxed` commits survive a crash of tab and browser, `strict` ones a power cut too
  * @property {number} [pollingIntervalMs]
  * @property {number} [leaseMs]
  * @property {number} [leaseRenewIntervalMs]
@@ -18,6 +19,9 @@ import { toError } from '../shared/rpc.js';
  * @property {boolean} [preserveSteps]
  * @property {string} [retainRuns]
  */
+
+const STORES = ['indexeddb', 'sqlite'];
+const DURABILITIES = ['relaxed', 'strict'];
 
 const ENGINE_OPTIONS = [
   'pollingIntervalMs',
@@ -33,16 +37,19 @@ const ENGINE_OPTIONS = [
  * @param {DurablyOptions} options
  * @returns {OpenParams}
  */
-export function checkOptions({ database, jobs, packages = [], store = 'indexeddb', ...options }) {
+export function checkOptions({ database, jobs, packages = [], store = 'indexeddb', durability = 'relaxed', ...options }) {
   if (typeof database !== 'string' || database === '') throw invalid('database must be text and not empty');
   const modules = [jobs].flat();
   if (modules.length === 0 || modules.some((url) => typeof url !== 'string' || url === '')) {
     throw invalid('jobs must be the URL of a Python module, or a list of them');
   }
-  if (store !== 'indexeddb') throw invalid(`store must be "indexeddb", not ${JSON.stringify(store)}`);
+  if (!STORES.includes(store)) throw invalid(`store must be one of ${STORES.join(', ')}, not ${JSON.stringify(store)}`);
+  if (!DURABILITIES.includes(durability)) {
+    throw invalid(`durability must be "relaxed" or "strict", not ${JSON.stringify(durability)}`);
+  }
   const unknown = Object.keys(options).filter((name) => !ENGINE_OPTIONS.includes(name));
   if (unknown.length > 0) throw invalid(`there is no option ${unknown.join(', ')}; there are: ${ENGINE_OPTIONS.join(', ')}`);
-  return { database, jobs: modules.map((url) => new URL(url, document.baseURI).href), packages, store, options };
+  return { database, jobs: modules.map((url) => new URL(url, document.baseURI).href), packages, store, durability, options };
 }
 
 /** @param {string} reason */

@@ -34,6 +34,11 @@ export function subscribe(durably, id) {
         unsubscribe();
         controller.close();
       };
+      /** @param {unknown} error */
+      const fail = (error) => {
+        if (subscriptions.length > 0) controller.error(error);
+        unsubscribe();
+      };
       const look = async () => {
         const run = await durably.getRun(id);
         if (run === null) throw toError({ name: 'NotFoundError', message: `No run has the id ${id}` });
@@ -45,7 +50,8 @@ export function subscribe(durably, id) {
           if (early) early.push(event);
           else deliver(event);
         }),
-        durably.on('state', ({ state }) => {
+        durably.on('state', ({ state, error }) => {
+          if (state === 'failed') fail(toError(error));
           if (state !== 'leader') return;
           look().then((run) => endOf(run) && snapshotOf(run).forEach(deliver), () => {}); // an end nobody announced
         }),
@@ -56,8 +62,7 @@ export function subscribe(durably, id) {
         early = null;
         [...snapshot, ...heard].forEach(deliver);
       } catch (error) {
-        unsubscribe();
-        controller.error(error);
+        fail(error);
       }
     },
     cancel: unsubscribe,

@@ -35,7 +35,7 @@ export function waitForRun(durably, id, { timeout, onProgress, onLog }) {
       else if (event.type === 'log:write') onLog?.(event);
     }),
     durably.on('state', ({ state }) => {
-      if (state === 'leader' || state === 'stopped') look(); // what a dying engine did not announce is in the store
+      if (state !== 'starting' && state !== 'follower') look(); // what a dying engine did not announce is in the store
     }),
   ];
   const timer = timeout === undefined ? undefined : setTimeout(() => reject(timedOut(id, timeout)), timeout);

@@ -1,22 +1,30 @@
 /**
- * Opening the IndexedDB database, in the worker or in the page. Knows the schema, not what is stored in it.
+ * Opening the IndexedDB database, in the worker or in the page, and what its refusals mean. Knows the schema, not what
+ * is stored in it.
  */
 import { SCHEMA_VERSION, upgrade } from './schema.js';
+
+/** @typedef {Error & { isFull: boolean, isFinal: boolean }} StoreError  see `StoreError` in `durably_wasm/errors.py` */
 
 /**
  * Open a database and bring its schema up to date.
  *
  * Rejects with an error named `StoreError` when IndexedDB is not available, when the database was written by a newer
- * version, or when another tab with an older version keeps it open.
+ * version, or when it is not there and `create` is false.
  * @param {string} name
+ * @param {{ create?: boolean, onBlocked?: (message: string) => void }} [options]  `onBlocked` is told whom this waits for
  * @returns {Promise<IDBDatabase>}
  */
-export function openDatabase(name) {
+export function openDatabase(name, { create = true, onBlocked = () => {} } = {}) {
   return new Promise((resolve, reject) => {
     const request = requestOpen(name);
-    request.onupgradeneeded = ({ oldVersion }) => upgrade(request.result, oldVersion);
-    request.onblocked = () => reject(storeError(name, 'another tab keeps an older version open: close that tab'));
-    request.onerror = () => reject(storeError(name, reasonOf(request.error)));
+    request.onupgradeneeded = ({ oldVersion }) => {
+      if (oldVersion > 0 || create) return upgrade(request.result, oldVersion);
+      reject(storeError(name, 'it was deleted while this page had it open; reload the page to begin anew', { isFinal: true }));
+      request.transaction?.abort(); // which leaves no empty database behind
+    };
+    request.onblocked = () => onBlocked(blockedBy(name));
+    request.onerror = () => reject(refusal(name, request.error));
     request.onsuccess = () => resolve(request.result);
   });
 }
@@ -24,19 +32,60 @@ export function openDatabase(name) {
 /**
  * @param {string} database
  * @param {string} reason
+ * @param {{ isFull?: boolean, isFinal?: boolean, cause?: unknown }} [meaning]
+ * @returns {StoreError}
  */
-export function storeError(database, reason) {
-  const error = new Error(`The IndexedDB database "${database}" refused: ${reason}`);
+export function storeError(database, reason, { isFull = false, isFinal = false, cause } = {}) {
+  const error = new Error(`The IndexedDB database "${database}" refused: ${reason}`, { cause });
   error.name = 'StoreError';
-  return error;
+  return Object.assign(error, { isFull, isFinal });
 }
 
-/** @param {DOMException | null} error */
-export function reasonOf(error) {
-  if (error?.name === 'VersionError') {
-    return 'it was written by a newer version of this app and is left as it is; reload the page';
+/**
+ * Put IndexedDB's own errors into words: a transaction's, and, where it says less than what failed inside it, that.
+ * @param {string} database
+ * @param {...(DOMException | null | undefined)} errors
+ */
+export function refusal(database, ...errors) {
+  const full = errors.find(isFull);
+  const cause = full ?? errors.find((error) => error);
+  if (cause?.name === 'VersionError') {
+    return storeError(database, 'it was written by a newer version of this app and is left as it is; reload the page', {
+      isFinal: true,
+      cause,
+    });
   }
-  return error ? `${error.name}: ${error.message}` : 'it gave no reason';
+  const reason = cause ? `${cause.name}: ${cause.message}` : 'it gave no reason';
+  return storeError(database, full ? `there is no room left (${reason})` : reason, { isFull: full !== undefined, cause });
+}
+
+/**
+ * Whether there is no room left. Not every browser says so by the error's name: some wrap it in an `AbortError`, or
+ * only mention it.
+ * @param {unknown} error
+ * @returns {boolean}
+ */
+function isFull(error) {
+  if (!(error instanceof Error)) return false;
+  return error.name === 'QuotaExceededError' || /QuotaExceeded|quota|disk (is )?full|full disk/i.test(error.message) || isFull(error.cause);
+}
+
+/**
+ * Whether the connection may be dead, so that a new one is worth a try: it was closed (`InvalidStateError`), the browser
+ * ended its transactions (`AbortError`), or its server is gone (`UnknownError` in WebKit).
+ * @param {unknown} error
+ */
+export function isLoss(error) {
+  const { name } = error instanceof Error ? error : { name: '' };
+  return ['InvalidStateError', 'AbortError', 'UnknownError'].includes(name) && !isFull(error);
+}
+
+/** @param {string} name */
+function blockedBy(name) {
+  return (
+    `Another tab of ${location.origin} has the database "${name}" open in an older version of this app. ` +
+    'This tab goes on as soon as that one is closed or reloaded.'
+  );
 }
 
 /** @param {string} name */
@@ -47,6 +96,6 @@ function requestOpen(name) {
   try {
     return indexedDB.open(name, SCHEMA_VERSION);
   } catch (error) {
-    throw storeError(name, reasonOf(/** @type {DOMException} */ (error)));
+    throw refusal(name, /** @type {DOMException} */ (error));
   }
 }

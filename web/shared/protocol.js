@@ -24,6 +24,8 @@ export const PROTOCOL_VERSION = 1;
  * @property {{ id: string }} cancel
  * @property {{ id: string }} deleteRun
  * @property {{ olderThan: string, limit?: number }} purgeRuns
+ * @property {{}} exportDatabase
+ * @property {{ file: Blob }} importDatabase
  */
 export const METHODS = /** @type {const} */ ([
   'init',
@@ -38,6 +40,8 @@ export const METHODS = /** @type {const} */ ([
   'cancel',
   'deleteRun',
   'purgeRuns',
+  'exportDatabase',
+  'importDatabase',
 ]);
 
 /**
@@ -60,15 +64,22 @@ export const METHODS = /** @type {const} */ ([
  * @property {string} database
  * @property {string[]} jobs  absolute URLs of Python modules
  * @property {string[]} packages  names of packages beyond the engine's own
- * @property {'indexeddb'} store
+ * @property {StoreInfo['kind']} store
+ * @property {Durability} durability
  * @property {Record<string, unknown>} options  the engine's, in camelCase
  */
 
 /**
+ * What a commit waits for; `durably_wasm/stores/durability.py` says what each survives.
+ * @typedef {'relaxed' | 'strict'} Durability
+ *
  * @typedef {'starting' | 'leader' | 'follower' | 'stopped' | 'failed'} EngineState
  * @typedef {'runtime' | 'packages' | 'store' | 'jobs' | 'ready'} Stage
  * @typedef {{ name: string, message: string, [detail: string]: unknown }} ErrorMessage
- * @typedef {{ kind: 'indexeddb' | 'sqlite', persistence: 'persistent' | 'best-effort' | null }} StoreInfo
+ * @typedef {'persistent' | 'best-effort' | 'memory' | null} Persistence  null: not known
+ * @typedef {{ kind: 'indexeddb' | 'sqlite', persistence: Persistence }} StoreInfo
+ *
+ * @typedef {{ name: string, message: string }} Notice  something that the user should know, though all works
  *
  * @typedef {{ type: 'hello', protocol: number, schema: number, app: string | null }} Hello
  * @typedef {{ type: 'call', id: string, method: string, params: object }} Call
@@ -82,7 +93,7 @@ export const METHODS = /** @type {const} */ ([
  * @property {Stage | null} stage
  * @property {number | null} epoch
  * @property {StoreInfo} store
- * @property {{ name: string, message: string } | null} notice
+ * @property {Notice | null} notice
  * @property {ErrorMessage} [error]
  *
  * @typedef {Hello | Call} ToEngine

@@ -7,10 +7,13 @@ import { bootPython, installPackages } from './boot.js';
 import { IndexedDb } from './bridge/indexeddb.js';
 import { holdLock } from './locks.js';
 import { readModules } from './modules.js';
-import { openDatabase } from '../shared/database.js';
+import { persistence } from './persistence.js';
+import { chooseKind, openSqlite } from './storage.js';
+import { attachFile, toFile } from './transfer.js';
 import { toErrorMessage } from '../shared/rpc.js';
 
-/** @import { Call, ErrorMessage, OpenParams, Stage, State, ToClient, ToEngine } from '../shared/protocol.js' */
+/** @import { Sqlite } from './bridge/sqlite.js' */
+/** @import { Call, ErrorMessage, Notice, OpenParams, Stage, State, ToClient, ToEngine } from '../shared/protocol.js' */
 
 /**
  * @typedef {object} Host  the Python end
@@ -30,8 +33,11 @@ let state = {
   store: { kind: 'indexeddb', persistence: null },
   notice: null,
 };
+let database = '';
 /** @type {Host | null} */
 let host = null;
+/** @type {Sqlite | null} the database's file, where there is one */
+let sqlite = null;
 /** @type {Call[]} calls that came before the host was there */
 let early = [];
 
@@ -53,25 +59,48 @@ function receive(message) {
 
 /** @param {Call} call */
 function pass(call) {
-  if (host) host.handle(JSON.stringify(call));
+  if (host) void answer(host, call);
   else early.push(call);
+}
+
+/**
+ * @param {Host} host
+ * @param {Call} call
+ */
+async function answer(host, call) {
+  const { id, method } = call;
+  try {
+    if (method === 'exportDatabase') return post({ type: 'reply', id, result: toFile(sqlite, database) });
+    if (method === 'importDatabase') await attachFile(sqlite, /** @type {{ file: Blob }} */ (call.params).file);
+    host.handle(JSON.stringify(call));
+  } catch (error) {
+    post({ type: 'reply', id, error: toErrorMessage(error) });
+  }
 }
 
 /** @param {OpenParams} params */
 async function open(params) {
   try {
-    (await openDatabase(params.database)).close(); // without IndexedDB nothing else needs to be loaded
-    await holdLock(params.database, () => tell({ state: 'follower' }));
-    tell({ state: 'starting', store: { kind: 'indexeddb', persistence: await persistence() } });
-    const python = await startHost(params);
-    const opened = /** @type {Opened} */ (JSON.parse(await python.open(JSON.stringify(params), await readModules(params.jobs))));
+    database = params.database;
+    const { kind, notice } = await chooseKind(database, params.store, tellNotice);
+    await holdLock(database, () => tell({ state: 'follower' }));
+    tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
+    const opening = kind === 'sqlite' ? openSqlite(database, tellNotice) : null; // beside Python's boot
+    const [python, file, modules] = await Promise.all([startHost(params), opening, readModules(params.jobs)]);
+    sqlite = file;
+    const opened = /** @type {Opened} */ (JSON.parse(await python.open(JSON.stringify({ ...params, store: kind }), modules)));
     if (opened.error) return fail(opened.error);
     host = python;
-    tell({ state: 'leader', stage: 'ready', epoch: opened.epoch });
+    tell({ state: 'leader', stage: 'ready', epoch: opened.epoch, notice });
     early.splice(0).forEach(pass);
   } catch (error) {
     fail(toErrorMessage(error));
   }
+}
+
+/** @param {Notice} notice */
+function tellNotice(notice) {
+  tell({ notice });
 }
 
 /**
@@ -81,15 +110,30 @@ async function open(params) {
 async function startHost(params) {
   const { pyodide, manifest } = await bootPython(enter);
   await installPackages(pyodide, manifest, params.packages);
-  pyodide.registerJsModule('durably_wasm_js', { openIndexedDb: IndexedDb.open });
+  pyodide.registerJsModule('durably_wasm_js', { openIndexedDb, openSqlite: reopenSqlite });
   const { Host } = pyodide.pyimport('durably_wasm.browser.host');
-  return Host?.((/** @type {string} */ text) => post(JSON.parse(text)), enter);
+  const failWith = (/** @type {string} */ error) => fail(JSON.parse(error));
+  return Host?.((/** @type {string} */ text) => post(JSON.parse(text)), enter, failWith);
+}
+
+/** @param {string} name */
+function reopenSqlite(name) {
+  return openSqlite(name, () => {});
+}
+
+/**
+ * @param {string} name
+ * @param {IDBTransactionDurability} durability
+ */
+function openIndexedDb(name, durability) {
+  return IndexedDb.open(name, durability, (reason) => fail(toErrorMessage(reason)));
 }
 
 /** @param {Call} call */
 async function stop({ id }) {
   try {
     await host?.close();
+    sqlite?.close();
     post({ type: 'reply', id, result: null });
   } catch (error) {
     post({ type: 'reply', id, error: toErrorMessage(error) });
@@ -117,8 +161,4 @@ function tell(change) {
 /** @param {ToClient} message */
 function post(message) {
   postMessage(message);
-}
-
-async function persistence() {
-  return (await navigator.storage?.persisted?.()) ? /** @type {const} */ ('persistent') : 'best-effort';
 }

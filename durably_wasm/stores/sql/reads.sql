@@ -32,6 +32,9 @@ SELECT * FROM logs WHERE run_id = :run_id ORDER BY id;
 -- name: epoch
 SELECT value FROM meta WHERE key = 'epoch';
 
+-- name: leased
+SELECT id FROM runs WHERE status = 'leased' LIMIT 1;
+
 -- name: run_by_idempotency_key
 SELECT id FROM runs WHERE job_name = :job_name AND idempotency_key = :key;
 

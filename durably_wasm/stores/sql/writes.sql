@@ -112,7 +112,7 @@ ON CONFLICT (run_id, name) DO UPDATE SET
     started_at = excluded.started_at,
     completed_at = excluded.completed_at
 WHERE steps.status <> 'completed'
-RETURNING *;
+RETURNING id, name, error;
 
 -- name: checkpoint_run
 UPDATE runs SET

@@ -1,11 +1,14 @@
 /**
  * The IndexedDB bridge: one transaction a call, with the decision between its reads and its writes made in Python.
  *
- * Knows object stores, indexes, records and keys, not what a record means. What crosses to and from Python is JSON
- * text and a function.
+ * Knows object stores, indexes, records and keys, not what a record means, nor how the connection is kept. What crosses
+ * to and from Python is JSON text and a function.
  */
-import { openDatabase, reasonOf, storeError } from '../../shared/database.js';
+import { Connection } from './connection.js';
+import { refusal } from '../../shared/database.js';
 import { READS } from '../../shared/reads.js';
+
+/** @import { StoreError } from '../../shared/database.js' */
 
 /**
  * @typedef {{ op: 'get', store: string, key: IDBValidKey }} Get
@@ -21,28 +24,32 @@ const CONTENTS = ['meta', 'runs', 'payloads', 'steps', 'logs'];
 
 /** An open database, as `durably_wasm/browser/bridge.py` drives it. */
 export class IndexedDb {
-  /** @type {IDBDatabase} */
-  #database;
-  /** @type {string} */
+  #connection;
   #name;
+  #durability;
 
   /**
    * @param {string} name
-   * @param {IDBDatabase} database
+   * @param {IDBTransactionDurability} durability
+   * @param {Connection} connection
    */
-  constructor(name, database) {
+  constructor(name, durability, connection) {
     this.#name = name;
-    this.#database = database;
-    database.onversionchange = () => database.close(); // a newer version of the app wants to upgrade it
+    this.#durability = durability;
+    this.#connection = connection;
   }
 
-  /** @param {string} name */
-  static async open(name) {
-    return new IndexedDb(name, await openDatabase(name));
+  /**
+   * @param {string} name
+   * @param {IDBTransactionDurability} durability
+   * @param {(reason: StoreError) => void} [onEnd] called when the database is gone, or a newer version's, while open
+   */
+  static async open(name, durability, onEnd = () => {}) {
+    return new IndexedDb(name, durability, await Connection.open(name, onEnd));
   }
 
   close() {
-    this.#database.close();
+    this.#connection.close();
   }
 
   /**
@@ -54,14 +61,42 @@ export class IndexedDb {
    * @returns {Promise<void>}
    */
   transact(reads, decide) {
+    return this.#connection.use((database) => this.#transact(database, reads, decide));
+  }
+
+  /**
+   * Run a named read of `shared/reads.js`.
+   * @param {string} name
+   * @param {string} params JSON
+   * @returns {Promise<string>} JSON of the records
+   */
+  query(name, params) {
+    return this.#connection.use(async (database) => JSON.stringify(await READS[name]?.(database, JSON.parse(params))));
+  }
+
+  /**
+   * @param {IDBDatabase} database
+   * @param {string} reads
+   * @param {(found: string) => string} decide
+   * @returns {Promise<void>} rejects with a `StoreError`, and is not to be repeated, once Python was asked
+   */
+  #transact(database, reads, decide) {
     return new Promise((resolve, reject) => {
-      const transaction = this.#begin();
+      const transaction = database.transaction(CONTENTS, 'readwrite', { durability: this.#durability });
+      let asked = false;
+      /** @type {DOMException | null} */
+      let failure = null;
       transaction.oncomplete = () => resolve();
-      transaction.onabort = () => reject(storeError(this.#name, reasonOf(transaction.error)));
+      transaction.onerror = ({ target }) => (failure ??= /** @type {IDBRequest} */ (target).error);
+      transaction.onabort = () => {
+        const error = transaction.error ?? failure ?? new DOMException('The browser ended the transaction', 'AbortError');
+        reject(asked ? refusal(this.#name, error, failure) : error);
+      };
 
       /** @param {unknown[]} found */
       const next = (found) => {
         try {
+          asked = true;
           /** @type {Decision} */
           const decision = JSON.parse(decide(JSON.stringify(found)));
           if (decision.reads) return readAll(transaction, decision.reads, next);
@@ -74,28 +109,6 @@ export class IndexedDb {
       };
       readAll(transaction, JSON.parse(reads), next);
     });
-  }
-
-  /**
-   * Run a named read of `shared/reads.js`.
-   * @param {string} name
-   * @param {string} params JSON
-   * @returns {Promise<string>} JSON of the records
-   */
-  async query(name, params) {
-    try {
-      return JSON.stringify(await READS[name]?.(this.#database, JSON.parse(params)));
-    } catch (error) {
-      throw storeError(this.#name, reasonOf(/** @type {DOMException} */ (error)));
-    }
-  }
-
-  #begin() {
-    try {
-      return this.#database.transaction(CONTENTS, 'readwrite', { durability: 'relaxed' });
-    } catch (error) {
-      throw storeError(this.#name, reasonOf(/** @type {DOMException} */ (error)));
-    }
   }
 }
 

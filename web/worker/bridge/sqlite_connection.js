@@ -1,0 +1,232 @@
+/**
+ * A connection to SQLite: statements and values in, rows out, by pointers into wa-sqlite's memory.
+ *
+ * All calls are synchronous. What crosses to and from Python is JSON text, and a statement is prepared once and called by
+ * its number. Knows neither where a database lies nor what it holds.
+ */
+import * as Code from '../../wa-sqlite/src/sqlite-constants.js';
+import { Texts } from './texts.js';
+
+/** @import { SqliteModule } from '../../wa-sqlite/dist/wa-sqlite.mjs' */
+/** @import { Text } from './texts.js' */
+
+/**
+ * @typedef {string | number | null} Value
+ * @typedef {{ pointer: number, columns: number }} Statement
+ */
+
+const POINTER_BYTES = 4;
+const OPEN_FLAGS = Code.SQLITE_OPEN_READWRITE | Code.SQLITE_OPEN_CREATE;
+const OWNED = 3; // SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE
+
+/** An open connection. */
+export class Connection {
+  #module;
+  #texts;
+  #database;
+  #out; // room for two pointers that SQLite hands out
+  /** @type {Statement[]} by their number */
+  #statements = [];
+  /** @type {Map<string, string>} what `prepare` has answered, by the statement's text */
+  #prepared = new Map();
+
+  /**
+   * @param {SqliteModule} module
+   * @param {string} file
+   * @param {string} vfs
+   */
+  constructor(module, file, vfs) {
+    this.#module = module;
+    this.#texts = new Texts(module);
+    this.#out = module._malloc(2 * POINTER_BYTES);
+    const [fileText, vfsText] = this.#texts.write([file, vfs]);
+    const code = module._sqlite3_open_v2(pointerOf(fileText), this.#out, OPEN_FLAGS, pointerOf(vfsText));
+    this.#database = module.getValue(this.#out, '*');
+    if (code !== Code.SQLITE_OK) throw this.#refusal();
+  }
+
+  /** Close the connection. */
+  close() {
+    const module = this.#module;
+    for (const { pointer } of this.#statements) module._sqlite3_finalize(pointer);
+    module._sqlite3_close_v2(this.#database);
+    module._free(this.#out);
+    this.#texts.free();
+  }
+
+  /**
+   * Prepare a statement.
+   * @param {string} sql
+   * @returns {string} JSON of its number and the names of its parameters in the order in which `run` takes their values
+   */
+  prepare(sql) {
+    const known = this.#prepared.get(sql);
+    if (known !== undefined) return known;
+    const { pointer } = this.#compile(sql);
+    const names = this.#parameters(pointer);
+    const number = this.#statements.push({ pointer, columns: this.#module._sqlite3_column_count(pointer) }) - 1;
+    const answer = JSON.stringify({ number, names });
+    this.#prepared.set(sql, answer);
+    return answer;
+  }
+
+  /**
+   * Run a prepared statement.
+   * @param {number} number
+   * @param {string} values JSON of a list; empty for a statement without parameters
+   * @returns {string} JSON of its rows, each a list; empty when there are none
+   */
+  run(number, values) {
+    const { pointer, columns } = /** @type {Statement} */ (this.#statements[number]);
+    try {
+      if (values !== '') this.#bind(pointer, JSON.parse(values));
+      const rows = this.#step(pointer, columns);
+      return rows.length === 0 ? '' : JSON.stringify(rows);
+    } finally {
+      this.#module._sqlite3_reset(pointer);
+    }
+  }
+
+  /**
+   * Run several statements without parameters.
+   * @param {string} sql
+   */
+  script(sql) {
+    for (let rest = sql; rest.trim() !== ''; ) {
+      const { pointer, tail } = this.#compile(rest);
+      rest = tail;
+      if (pointer === 0) continue; // a comment
+      try {
+        this.#step(pointer, this.#module._sqlite3_column_count(pointer));
+      } finally {
+        this.#module._sqlite3_finalize(pointer);
+      }
+    }
+  }
+
+  /**
+   * Return the main database's content as a file has it.
+   * @returns {Uint8Array<ArrayBuffer>}
+   */
+  serialize() {
+    const module = this.#module;
+    const [schema] = this.#texts.write(['main']);
+    const pointer = module._sqlite3_serialize(this.#database, pointerOf(schema), this.#out, 0);
+    if (pointer === 0) throw this.#refusal();
+    const file = module.HEAPU8.slice(pointer, pointer + module.getValue(this.#out, '*'));
+    module._sqlite3_free(pointer);
+    return file;
+  }
+
+  /**
+   * Put a file's content in the place of a database in memory.
+   * @param {string} schema
+   * @param {Uint8Array} file
+   */
+  deserialize(schema, file) {
+    const module = this.#module;
+    const size = file.length;
+    const copy = module._sqlite3_malloc(size); // SQLite frees it
+    module.HEAPU8.set(file, copy);
+    const [name] = this.#texts.write([schema]);
+    const code = module._sqlite3_deserialize(this.#database, pointerOf(name), copy, size, 0, size, 0, OWNED);
+    if (code !== Code.SQLITE_OK) throw this.#refusal();
+  }
+
+  /** Throw what is wrong with the main database, if anything is. */
+  check() {
+    const { number } = JSON.parse(this.prepare('PRAGMA quick_check(1)'));
+    const [[verdict]] = JSON.parse(this.run(number, ''));
+    if (verdict !== 'ok') throw new Error(verdict);
+  }
+
+  /** @param {string} sql */
+  #compile(sql) {
+    const module = this.#module;
+    const [text] = this.#texts.write([sql]);
+    const outTail = this.#out + POINTER_BYTES;
+    const code = module._sqlite3_prepare_v2(this.#database, pointerOf(text), -1, this.#out, outTail);
+    if (code !== Code.SQLITE_OK) throw this.#refusal();
+    return { pointer: module.getValue(this.#out, '*'), tail: module.UTF8ToString(module.getValue(outTail, '*')) };
+  }
+
+  /** @param {number} statement */
+  #parameters(statement) {
+    const count = this.#module._sqlite3_bind_parameter_count(statement);
+    return Array.from({ length: count }, (_, index) => {
+      const name = this.#module._sqlite3_bind_parameter_name(statement, index + 1);
+      return this.#module.UTF8ToString(name).slice(1); // without its colon
+    });
+  }
+
+  /**
+   * @param {number} statement
+   * @param {Value[]} values
+   */
+  #bind(statement, values) {
+    const module = this.#module;
+    const texts = this.#texts.write(values);
+    values.forEach((value, index) => {
+      const text = texts[index];
+      if (text) module._sqlite3_bind_text(statement, index + 1, text.pointer, text.bytes, 0);
+      else if (value === null) module._sqlite3_bind_null(statement, index + 1);
+      else bindNumber(module, statement, index + 1, /** @type {number} */ (value));
+    });
+  }
+
+  /**
+   * @param {number} statement
+   * @param {number} columns
+   */
+  #step(statement, columns) {
+    /** @type {Value[][]} */
+    const rows = [];
+    for (;;) {
+      const code = this.#module._sqlite3_step(statement);
+      if (code === Code.SQLITE_DONE) return rows;
+      if (code !== Code.SQLITE_ROW) throw this.#refusal();
+      rows.push(Array.from({ length: columns }, (_, column) => this.#column(statement, column)));
+    }
+  }
+
+  /**
+   * @param {number} statement
+   * @param {number} column
+   * @returns {Value}
+   */
+  #column(statement, column) {
+    const module = this.#module;
+    switch (module._sqlite3_column_type(statement, column)) {
+      case Code.SQLITE_NULL:
+        return null;
+      case Code.SQLITE_TEXT: {
+        const pointer = module._sqlite3_column_text(statement, column);
+        return this.#texts.read(pointer, module._sqlite3_column_bytes(statement, column));
+      }
+      default:
+        return module._sqlite3_column_double(statement, column);
+    }
+  }
+
+  #refusal() {
+    const code = this.#module._sqlite3_extended_errcode(this.#database);
+    const message = this.#module.UTF8ToString(this.#module._sqlite3_errmsg(this.#database));
+    return Object.assign(new Error(message), { name: 'StoreError', code });
+  }
+}
+
+/**
+ * @param {SqliteModule} module
+ * @param {number} statement
+ * @param {number} position
+ * @param {number} value
+ */
+function bindNumber(module, statement, position, value) {
+  if ((value | 0) === value) module._sqlite3_bind_int(statement, position, value);
+  else module._sqlite3_bind_double(statement, position, value);
+}
+
+/** @param {Text | undefined} text */
+function pointerOf(text) {
+  return text?.pointer ?? 0;
+}
