@@ -38,7 +38,6 @@ def _take(store: str, session: Session) -> Mapping[str, list[float]]:
         f"{store}_js": [js_after / MB],
         f"{store}, growth of the wasm heap": [(after["wasm"] - before["wasm"]) / MB],
         f"{store}, growth of the worker's JavaScript heap": [(js_after - js_before) / MB],
-        f"{store}, growth of Python's allocated blocks, thousands": [(after["blocks"] - before["blocks"]) / 1_000],
         f"{store}, further proxies of Python's objects": [after["pyproxies"] - before["pyproxies"]],
         f"{store}, further proxies of JavaScript's objects": [after["jsproxies"] - before["jsproxies"]],
     }

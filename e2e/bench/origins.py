@@ -12,6 +12,7 @@ from durably_wasm.cli import commands
 from e2e.server import Server
 
 HERE = Path(__file__).parent
+SQLITE = HERE.parent.parent / "web/node_modules/@journeyapps/wa-sqlite"
 ISOLATION = [("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Embedder-Policy", "require-corp")]
 
 
@@ -20,7 +21,7 @@ def serve_ours(folder: Path) -> Server:
     source, dist = folder / "ours", folder / "ours-built"
     shutil.copytree(HERE / "site", source)
     for part in ("dist/wa-sqlite.mjs", "dist/wa-sqlite.wasm", "src"):
-        _copy(HERE / "node_modules/@journeyapps/wa-sqlite" / part, source / "wa-sqlite" / part)
+        _copy(SQLITE / part, source / "wa-sqlite" / part)
     built = CliRunner().invoke(commands, ["build", str(source), "--out", str(dist)])
     if built.exit_code != 0:
         raise RuntimeError(f"The site of the benchmark cannot be built: {built.output}")

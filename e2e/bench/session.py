@@ -27,10 +27,11 @@ _WITHIN = """([patience, argument]) => Promise.race([
 class Session:
     """Opens the pages. An *engine* is a store's name, for ours, or `upstream`.
 
-    `close()` closes the browser and stops serving.
+    `close()` closes the browser and stops serving. What is put in `folder` is served beside our engine.
     """
 
     def __init__(self, playwright: Playwright, folder: Path, *, upstream: bool = True) -> None:
+        self.folder = folder / "ours-built"
         self._names = (f"bench-{number}" for number in itertools.count())
         self._engines: dict[str, Page] = {}
         with ExitStack() as opened:

@@ -13,7 +13,7 @@ TITLES = {
     "steps_per_s": f"steps per second, a run of {working.STEPS:,} (upstream: {working.UPSTREAM_STEPS})",
     "triggers_per_s": f"triggers per second, {working.TRIGGERS} one by one (upstream: {working.UPSTREAM_TRIGGERS})",
     "batch_runs_per_s": f"runs per second of one batch of {working.BATCH}",
-    "short_runs_per_s": f"short runs per second, backlog {working.BACKLOG} (upstream: {working.UPSTREAM_COUNTED} of them)",
+    "short_runs_per_s": f"short runs per second, backlog {working.BACKLOG} (upstream: {working.UPSTREAM_COUNTED})",
     "trigger_to_complete_ms": "trigger to output, one step, idle engine, ms",
     "reload_to_next_step_ms": "reload to next step, navigation = 0, 30 s lease, ms",
     "replay_1000_ms": f"replay of {resuming.REPLAYED:,} steps, ms (upstream: {resuming.UPSTREAM_REPLAYED}, scaled up)",

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import sys
 
 import pyodide_js
 from pydantic import BaseModel
@@ -37,7 +36,6 @@ async def memory(step: StepContext) -> dict[str, int]:
     gc.collect()
     return {
         "wasm": module.HEAP8.length,
-        "blocks": sys.getallocatedblocks(),
         "pyproxies": module.pyproxy_alloc_map.size,
         "jsproxies": sum("JsProxy" in type(object).__name__ for object in gc.get_objects()),
     }
