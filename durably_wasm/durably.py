@@ -259,7 +259,7 @@ class Durably:
         """Return a run's stored log lines in the order they were written; see `with_log_persistence`."""
         return await self.store.get_logs(run_id)
 
-    async def retrigger(self, run_id: str) -> Run:
+    async def retrigger(self, run_id: str, *, call_id: str | None = None) -> Run:
         """Trigger an ended run again and return the new run: same input, labels and concurrency key.
 
         Raises:
@@ -275,9 +275,9 @@ class Durably:
             input = handle.definition.check_json_input(run.input)
         except ValidationError as error:
             raise ValidationError(f"Cannot retrigger run {run_id}: {error}") from error
-        return (await self._triggering.enqueue(self._triggering.repetition(run, input))).run
+        return (await self._triggering.enqueue(self._triggering.repetition(run, input), call_id)).run
 
-    async def delete_run(self, run_id: str) -> None:
+    async def delete_run(self, run_id: str, *, call_id: str | None = None) -> None:
         """Delete an ended run with its steps, logs and labels.
 
         Raises:
@@ -287,10 +287,10 @@ class Durably:
         run = await self._existing(run_id)
         if run.status not in TERMINAL:
             raise ConflictError(f"Cannot delete run {run_id}: it is {run.status}")
-        await self.store.delete_run(run_id)
+        await self.store.delete_run(run_id, call_id=call_id)
         self._emitter.emit(RunDelete(run_id=run_id, job_name=run.job_name, labels=dict(run.labels)))
 
-    async def purge_runs(self, older_than: datetime, limit: int = 500) -> int:
+    async def purge_runs(self, older_than: datetime, limit: int = 500, *, call_id: str | None = None) -> int:
         """Delete up to `limit` runs that ended before a time, oldest first, without events; return how many.
 
         Raises:
@@ -304,9 +304,9 @@ class Durably:
             time = to_iso(older_than)
         except OverflowError:  # before or after all times that UTC can tell
             return 0
-        return await self.store.purge_runs(time, limit)
+        return await self.store.purge_runs(time, limit, call_id=call_id)
 
-    async def cancel(self, run_id: str) -> None:
+    async def cancel(self, run_id: str, *, call_id: str | None = None) -> None:
         """Cancel a pending or leased run, at once; its job is stopped wherever it awaits.
 
         Raises:
@@ -314,7 +314,8 @@ class Durably:
             ConflictError: It has ended.
         """
         keep_steps = self._options.preserve_steps
-        cancelled = await self.store.cancel_run(run_id, self._environment.now(), keep_steps=keep_steps)
+        now = self._environment.now()
+        cancelled = await self.store.cancel_run(run_id, now, keep_steps=keep_steps, call_id=call_id)
         run = await self._existing(run_id)
         if not cancelled:
             raise ConflictError(f"Cannot cancel run {run_id}: it is {run.status}")

@@ -97,18 +97,20 @@ class JobHandle(Generic[In, Out]):
             TriggerResult(**_typed(self._definition, result.run), disposition=result.disposition) for result in results
         ]
 
-    async def batch_trigger_json(self, items: Sequence[TriggerItem[JsonValue]]) -> list[TriggerResult]:
+    async def batch_trigger_json(
+        self, items: Sequence[TriggerItem[JsonValue]], *, call_id: str | None = None
+    ) -> list[TriggerResult]:
         """Trigger a batch whose inputs come as JSON; see `trigger_json`."""
-        results = await self._batch(items, self._definition.check_json_input)
+        results = await self._batch(items, self._definition.check_json_input, call_id)
         return [TriggerResult(**_values(result.run), disposition=result.disposition) for result in results]
 
-    async def trigger_json(self, input: JsonValue, **options: Any) -> TriggerResult:
+    async def trigger_json(self, input: JsonValue, *, call_id: str | None = None, **options: Any) -> TriggerResult:
         """Trigger with an input that comes as JSON, from a page, where text may stand for dates or bytes.
 
-        Otherwise as `trigger`; the result's values are JSON too.
+        Otherwise as `trigger`; the result's values are JSON too. A call with the id of an earlier one changes nothing.
         """
         new = self._triggering.new_run(self.name, self._definition.check_json_input(input), **options)
-        result = await self._triggering.enqueue(new)
+        result = await self._triggering.enqueue(new, call_id)
         return TriggerResult(**_values(result.run), disposition=result.disposition)
 
     async def trigger_and_wait(
@@ -143,11 +145,13 @@ class JobHandle(Generic[In, Out]):
         output = self._definition.output_schema.from_json(run.output)
         return WaitResult(id=run.id, output=output, disposition=triggered.disposition)
 
-    async def _batch(self, items: Sequence[object], check: Callable[[Any], JsonValue]) -> list[EnqueueResult]:
+    async def _batch(
+        self, items: Sequence[object], check: Callable[[Any], JsonValue], call_id: str | None = None
+    ) -> list[EnqueueResult]:
         if not isinstance(items, Sequence) or isinstance(items, str | bytes):
             raise ValidationError(f"A batch is a list of items, not {items!r}")
         new_runs = [self._new_run_at(index, item, check) for index, item in enumerate(items)]
-        return await self._triggering.enqueue_many(new_runs) if new_runs else []
+        return await self._triggering.enqueue_many(new_runs, call_id) if new_runs else []
 
     def _new_run_at(self, index: int, item: object, check: Callable[[Any], JsonValue]) -> NewRun:
         if not isinstance(item, TriggerItem):

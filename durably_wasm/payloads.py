@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import TypeAlias
 
-from pydantic_core import PydanticSerializationError, to_jsonable_python
-
 JsonValue: TypeAlias = bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"] | None
 
 _ATOMS = (bool, int, str)
@@ -79,6 +77,9 @@ def _to_json(value: object, fallback: Callable[[object], str] | None) -> JsonVal
 
 
 def _by_pydantic(value: object, fallback: Callable[[object], str] | None) -> JsonValue:
+    # imported here, so that rows and events can be imported before any compiled extension: see browser/snapshot.py
+    from pydantic_core import PydanticSerializationError, to_jsonable_python
+
     try:
         if serializer := getattr(value, "__pydantic_serializer__", None):
             check_finite(serializer.to_python(value))

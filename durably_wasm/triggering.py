@@ -60,15 +60,17 @@ class Triggering:
             raise ConflictError(f"Cannot retrigger run {run.id}: it is {run.status}")
         return self.new_run(run.job_name, input, concurrency_key=run.concurrency_key, labels=run.labels)
 
-    async def enqueue(self, new: NewRun) -> EnqueueResult:
+    async def enqueue(self, new: NewRun, call_id: str | None = None) -> EnqueueResult:
         """Store a run, tell of it and wake the worker."""
-        [result] = await self.enqueue_many([new])
+        [result] = await self.enqueue_many([new], call_id)
         return result
 
-    async def enqueue_many(self, new_runs: Sequence[NewRun]) -> list[EnqueueResult]:
+    async def enqueue_many(self, new_runs: Sequence[NewRun], call_id: str | None = None) -> list[EnqueueResult]:
         """Store several runs in one transaction, tell of them and wake the worker."""
         environment = self._environment
-        results = await with_room(environment, lambda: environment.store.enqueue_many(new_runs, environment.now()))
+        results = await with_room(
+            environment, lambda: environment.store.enqueue_many(new_runs, environment.now(), call_id=call_id)
+        )
         for new, result in zip(new_runs, results, strict=True):
             self._tell(new, result)
         self._wake()

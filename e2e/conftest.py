@@ -71,6 +71,20 @@ def server(serve: Callable[[Path], Server], site: Path) -> Server:
     return serve(site)
 
 
+@pytest.fixture
+def altered(site: Path, serve: Callable[[Path], Server], tmp_path: Path) -> Callable[..., Server]:
+    """Serve a copy of the site in which one file has other contents, or is missing."""
+
+    def altered(file: str, contents: bytes | None) -> Server:
+        copy = tmp_path / "altered"
+        shutil.copytree(site, copy)
+        path = next(copy.glob(file))
+        path.unlink() if contents is None else path.write_bytes(contents)
+        return serve(copy)
+
+    return altered
+
+
 @pytest.fixture(scope="session")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page
@@ -14,21 +15,28 @@ from e2e.browser import Browser
 from e2e.conftest import test_page
 from e2e.server import Server
 
+# The address of the one snapshot that is kept, as soon as there is one, and it is another than `known`.
+KEPT = """async (known) => {
+    for (;;) {
+        const [record, ...others] = await (await caches.open('durably-snapshots')).keys();
+        if (record && record.url !== known && others.length === 0) return record.url;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+}"""
+# Put another record where the snapshot lies: `alter` makes it of its bytes, its layout and a function that hashes.
+ALTER = """async (alter) => {
+    const cache = await caches.open('durably-snapshots');
+    const [{ url }] = await cache.keys();
+    const response = await cache.match(url);
+    const layout = JSON.parse(response.headers.get('durably-layout'));
+    const sha256 = async (bytes) => new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)).toHex();
+    const altered = await eval(alter)(new Uint8Array(await response.clone().arrayBuffer()), layout, sha256);
+    const headers = altered.layout && { 'durably-layout': JSON.stringify(altered.layout) };
+    await cache.put(url, new Response(altered.bytes, { headers }));
+}"""
+BOOT = "durably: boot "
+WITHOUT = "durably: Python starts without its snapshot"
 INIT = "durably.init().then(() => null, ({ name, message }) => ({ name, message }))"
-
-
-@pytest.fixture
-def altered(site: Path, serve: Callable[[Path], Server], tmp_path: Path) -> Callable[..., Server]:
-    """Serve a copy of the site in which one file has other contents, or is missing."""
-
-    def altered(file: str, contents: bytes | None) -> Server:
-        copy = tmp_path / "altered"
-        shutil.copytree(site, copy)
-        path = next(copy.glob(file))
-        path.unlink() if contents is None else path.write_bytes(contents)
-        return serve(copy)
-
-    return altered
 
 
 def failure(page: Page) -> dict[str, str]:
@@ -121,6 +129,9 @@ def test_a_wrong_option_is_named(browser: Browser, server: Server) -> None:
     assert error["name"] == "ValidationError" and "leaseMS" in error["message"]
     assert page.evaluate(refused, {"database": "", "jobs": "./jobs.py"})["name"] == "ValidationError"
     assert page.evaluate(refused, {"database": "test", "jobs": []})["name"] == "ValidationError"
+    error = page.evaluate(refused, {"database": "test", "jobs": "./jobs.py", "durability": "lax"})
+    assert error["name"] == "ValidationError"
+    assert error["message"] == 'createDurably: durability must be "relaxed" or "strict", not "lax"'
     page.evaluate("window.open({ leaseMs: -1 })")
     assert "lease_ms must be an integer of at least 1" in failure(page)["message"]
 
@@ -148,3 +159,109 @@ def test_packages_of_the_site_are_installed(server: Server, browser: Browser, si
     assert "micropip" in manifest["packages"]
     page = browser.open(test_page(server, packages=["micropip"]))
     page.evaluate("durably.init()")
+
+
+class Boots:
+    """How each boot of a page's engine went, as its worker's console tells."""
+
+    def __init__(self, page: Page) -> None:
+        self.lines: list[tuple[str, str]] = []
+        self._page = page
+        page.on("console", lambda message: self.lines.append((message.type, message.text)))
+
+    def again(self) -> dict[str, Any]:
+        """Reload the page, and return what is told of the boot."""
+        self.lines.clear()
+        with self._page.expect_console_message(lambda message: message.text.startswith(BOOT)) as told:
+            self._page.reload()
+            self._page.evaluate("durably.init()")
+        report: dict[str, Any] = json.loads(told.value.text.removeprefix(BOOT))
+        return report
+
+    def warnings(self) -> list[str]:
+        return [text for type, text in self.lines if type == "warning"]
+
+
+def test_the_second_boot_starts_from_a_snapshot(page: Page) -> None:
+    boots = Boots(page)
+    page.evaluate(KEPT)
+    report = boots.again()
+    assert report["warm"] and boots.warnings() == []
+    assert {"manifest", "scripts", "compile", "snapshot", "runtime", "files", "import"} <= report["stages"].keys()
+    assert "unpack" not in report["stages"]
+    assert page.evaluate("durably.jobs.count.triggerAndWait({ label: 'warm', steps: 2 }).then(({ output }) => output)")
+
+
+def test_chance_is_another_after_each_boot_from_one_snapshot(altered: Callable[..., Server], browser: Browser) -> None:
+    jobs = b"""import random
+from durably_wasm import StepContext, define_job
+
+@define_job("draw")
+async def draw(step: StepContext, input: None) -> float:
+    return random.random()
+"""
+    page = browser.open(test_page(altered("jobs.py", jobs)))
+    page.evaluate("durably.init()")
+    boots, drawn = Boots(page), set()
+    page.evaluate(KEPT)
+    for _ in range(2):
+        assert boots.again()["warm"]
+        drawn.add(page.evaluate("durably.jobs.draw.triggerAndWait(null).then(({ output }) => output)"))
+    assert len(drawn) == 2
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        "(bytes, layout) => ({ bytes: bytes.subarray(0, -1), layout })",
+        "(bytes, layout) => ({ bytes, layout: { ...layout, memory: 1 } })",
+        "(bytes) => ({ bytes })",
+        """async (bytes, layout, sha256) => {
+            bytes[0] ^= 1; // what Pyodide knows its snapshots by
+            return { bytes, layout: { ...layout, sha256: await sha256(bytes) } };
+        }""",
+    ],
+    ids=["cut short", "of another size", "of another kind", "no memory of Python"],
+)
+def test_a_snapshot_that_is_not_right_is_not_used(alter: str, page: Page) -> None:
+    boots = Boots(page)
+    page.evaluate(KEPT)
+    page.evaluate(ALTER, alter)
+    assert not boots.again()["warm"]
+    assert any(text.startswith(WITHOUT) for text in boots.warnings())
+
+
+def test_a_snapshot_that_was_altered_is_made_anew(page: Page) -> None:
+    boots = Boots(page)
+    page.evaluate(KEPT)
+    page.evaluate(ALTER, "(bytes, layout) => { bytes[bytes.length >> 1] ^= 1; return { bytes, layout } }")
+    assert not boots.again()["warm"]
+    (warning,) = boots.warnings()
+    assert warning.startswith(WITHOUT)
+    page.evaluate(KEPT)
+    assert boots.again()["warm"]
+    assert boots.warnings() == []
+
+
+def test_a_new_build_does_not_use_the_snapshot_of_the_old(
+    site: Path, serve: Callable[[Path], Server], browser: Browser, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(site, copy)
+    page = browser.open(test_page(serve(copy)))
+    page.evaluate("durably.init()")
+    boots = Boots(page)
+    old = page.evaluate(KEPT)
+    manifest = json.loads((copy / "durably/manifest.json").read_text())
+    (copy / "durably/manifest.json").write_text(json.dumps(manifest | {"version": "next"}))
+    assert not boots.again()["warm"]
+    assert boots.warnings() == []
+    page.evaluate(KEPT, old)
+    assert boots.again()["warm"]
+
+
+def test_boots_where_nothing_can_be_kept(altered: Callable[..., Server], browser: Browser, site: Path) -> None:
+    main = (site / "durably/worker/main.js").read_bytes()
+    page = browser.open(test_page(altered("durably/worker/main.js", b"delete globalThis.caches;" + main)))
+    page.evaluate("durably.init()")
+    assert not Boots(page).again()["warm"]

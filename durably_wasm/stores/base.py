@@ -31,6 +31,9 @@ class Store(Protocol):
 
     Methods that take a `generation` are a lease-holder's writes: refused (False or None, nothing written) unless the
     run is leased under that generation.
+
+    Methods that take a `call_id` are a page's calls, which may come twice: with an id that was applied before they
+    change nothing and return what they returned then.
     """
 
     async def migrate(self) -> None:
@@ -151,4 +154,12 @@ class Store(Protocol):
 
     async def create_log(self, log: NewLog) -> Log:
         """Store a log line and return it."""
+        ...
+
+    async def get_call(self, call_id: str) -> str | None:
+        """Return what a call has come to, as `stores.calls` writes it; None when it was not applied or is forgotten."""
+        ...
+
+    async def forget_calls(self, kept: Collection[str]) -> None:
+        """Forget the outcomes of all calls but those with an id in `kept`, which nobody can repeat any more."""
         ...

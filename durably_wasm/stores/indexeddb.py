@@ -23,6 +23,7 @@ from durably_wasm.models import (
 )
 from durably_wasm.payloads import JsonValue, encode
 from durably_wasm.stores import transactions
+from durably_wasm.stores.calls import CANCELLED, DELETED, ENQUEUED, PURGED
 from durably_wasm.stores.operations import Operation, delete_all_of, delete_run, put, put_payload
 from durably_wasm.stores.rows import (
     Record,
@@ -100,7 +101,8 @@ class IndexedDbStore:
         self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None
     ) -> list[EnqueueResult]:
         """Store several runs, or none."""
-        return await self._transact(transactions.enqueue(new_runs, [self._ids.next(now) for _ in new_runs], now))
+        enqueue = transactions.enqueue(new_runs, [self._ids.next(now) for _ in new_runs], now)
+        return await self._transact(transactions.once(enqueue, call_id, ENQUEUED))
 
     async def get_run(self, run_id: str) -> Run | None:
         """Return a run, or None."""
@@ -185,7 +187,9 @@ class IndexedDbStore:
 
     async def cancel_run(self, run_id: str, now: str, *, keep_steps: bool = False, call_id: str | None = None) -> bool:
         """End the run as cancelled."""
-        return await self._change(run_id, lambda run: transitions.cancel(run, now), _steps_unless(keep_steps, run_id))
+        steps = _steps_unless(keep_steps, run_id)
+        cancel = transactions.change(run_id, lambda run: transitions.cancel(run, now), steps)
+        return await self._transact(transactions.once(cancel, call_id, CANCELLED))
 
     async def update_progress(self, run_id: str, generation: int, progress: Progress | None, now: str) -> bool:
         """Store how far the run says it is."""
@@ -197,11 +201,11 @@ class IndexedDbStore:
 
     async def delete_run(self, run_id: str, *, call_id: str | None = None) -> None:
         """Delete a run with all that belongs to it."""
-        await self._transact(transactions.write(delete_run(run_id)))
+        await self._transact(transactions.once(transactions.write(delete_run(run_id)), call_id, DELETED))
 
     async def purge_runs(self, older_than: str, limit: int, *, call_id: str | None = None) -> int:
         """Delete ended runs, oldest first."""
-        return await self._transact(transactions.purge(older_than, limit)) if limit > 0 else 0
+        return await self._transact(transactions.once(transactions.purge(older_than, limit), call_id, PURGED))
 
     async def create_log(self, log: NewLog) -> Log:
         """Store a log line."""
@@ -218,6 +222,14 @@ class IndexedDbStore:
         )
         await self._transact(transactions.write([put("logs", record)]))
         return log_from_record(record)
+
+    async def get_call(self, call_id: str) -> str | None:
+        """Return what a call has come to, or None."""
+        return await self._run(transactions.outcome_of(call_id))
+
+    async def forget_calls(self, kept: Collection[str]) -> None:
+        """Forget the outcomes of all other calls."""
+        await self._transact(transactions.forget_calls(kept))
 
     async def _change(
         self, run_id: str, transition: Callable[[Run | None], Run | None], also: Sequence[Operation] = ()

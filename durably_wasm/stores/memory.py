@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from durably_wasm import transitions
 from durably_wasm.ids import Ulids
@@ -26,6 +27,9 @@ from durably_wasm.models import (
     as_tuple,
 )
 from durably_wasm.payloads import JsonValue, decode, encode
+from durably_wasm.stores.calls import CANCELLED, DELETED, ENQUEUED, PURGED, Outcome
+
+T = TypeVar("T")
 
 
 class MemoryStore:
@@ -39,6 +43,7 @@ class MemoryStore:
         self._pending: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)  # ages by job
         self._by_idempotency: dict[tuple[str, str | None], str] = {}
         self._by_pending_key: dict[tuple[str, str | None], str] = {}
+        self._calls: dict[str, str] = {}
         self._ids = Ulids()
         self._epoch = 0
 
@@ -62,6 +67,9 @@ class MemoryStore:
         self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None
     ) -> list[EnqueueResult]:
         """Store several runs, or none."""
+        return self._once(call_id, ENQUEUED, lambda: self._enqueue_many(new_runs, now))
+
+    def _enqueue_many(self, new_runs: Sequence[NewRun], now: str) -> list[EnqueueResult]:
         results: list[EnqueueResult] = []
         try:
             for new in new_runs:
@@ -175,7 +183,9 @@ class MemoryStore:
 
     async def cancel_run(self, run_id: str, now: str, *, keep_steps: bool = False, call_id: str | None = None) -> bool:
         """End the run as cancelled."""
-        return self._end(transitions.cancel(self._runs.get(run_id), now), keep_steps)
+        return self._once(
+            call_id, CANCELLED, lambda: self._end(transitions.cancel(self._runs.get(run_id), now), keep_steps)
+        )
 
     async def update_progress(self, run_id: str, generation: int, progress: Progress | None, now: str) -> bool:
         """Store how far the run says it is."""
@@ -187,11 +197,13 @@ class MemoryStore:
 
     async def delete_run(self, run_id: str, *, call_id: str | None = None) -> None:
         """Delete a run with all that belongs to it."""
-        if run := self._runs.get(run_id):
-            self._remove(run)
+        self._once(call_id, DELETED, lambda: self._delete(run_id))
 
     async def purge_runs(self, older_than: str, limit: int, *, call_id: str | None = None) -> int:
         """Delete ended runs, oldest first."""
+        return self._once(call_id, PURGED, lambda: self._purge(older_than, limit))
+
+    def _purge(self, older_than: str, limit: int) -> int:
         ended = [run for run in self._runs.values() if run.status in TERMINAL and (run.completed_at or "") < older_than]
         oldest = heapq.nsmallest(limit, ended, key=lambda run: (run.completed_at or "", run.id))
         for run in oldest:
@@ -211,6 +223,22 @@ class MemoryStore:
         )
         self._logs[log.run_id].append(stored)
         return replace(stored, data=_copy(stored.data))
+
+    async def get_call(self, call_id: str) -> str | None:
+        """Return what a call has come to, or None."""
+        return self._calls.get(call_id)
+
+    async def forget_calls(self, kept: Collection[str]) -> None:
+        """Forget the outcomes of all other calls."""
+        self._calls = {call_id: outcome for call_id, outcome in self._calls.items() if call_id in kept}
+
+    def _once(self, call_id: str | None, outcome: Outcome[T], apply: Callable[[], T]) -> T:
+        if call_id is not None and call_id in self._calls:
+            return outcome.read(self._calls[call_id])
+        result = apply()
+        if call_id is not None:
+            self._calls[call_id] = outcome.write(result)
+        return result
 
     def _enqueue(self, new: NewRun, now: str) -> EnqueueResult:
         same_key = self._by_idempotency.get((new.job_name, new.idempotency_key))
@@ -258,6 +286,10 @@ class MemoryStore:
             queue = self._pending[run.job_name]
             del queue[bisect_left(queue, transitions.age(run))]
             self._by_pending_key.pop((run.job_name, run.concurrency_key), None)
+
+    def _delete(self, run_id: str) -> None:
+        if run := self._runs.get(run_id):
+            self._remove(run)
 
     def _remove(self, run: Run) -> None:
         self._unindex(run.id)

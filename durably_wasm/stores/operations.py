@@ -81,5 +81,15 @@ def delete_run(run_id: str) -> list[Operation]:
     return [*parts, {"op": "delete", "store": "runs", "lower": run_id, "upper": run_id}]
 
 
+def all_calls() -> Operation:
+    """Read all calls that may come again."""
+    return {"op": "range", "store": "calls", "index": None, "lower": "", "upper": [], "limit": None}
+
+
+def delete_call(call_id: str) -> Operation:
+    """Delete the outcome of a call."""
+    return {"op": "delete", "store": "calls", "lower": call_id, "upper": call_id}
+
+
 def _runs(index: str, lower: Sequence[Any] | None, upper: Sequence[Any], limit: int | None = None) -> Operation:
     return {"op": "range", "store": "runs", "index": index, "lower": lower, "upper": upper, "limit": limit}

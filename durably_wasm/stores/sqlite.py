@@ -7,9 +7,10 @@ the statements of a transaction, and a checkpoint costs no turn of the event loo
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import TypeVar
 
 from durably_wasm import transitions
 from durably_wasm.errors import ConflictError, StoreError
@@ -29,10 +30,13 @@ from durably_wasm.models import (
     as_tuple,
 )
 from durably_wasm.payloads import JsonValue, decode, encode
+from durably_wasm.stores.calls import CANCELLED, DELETED, ENQUEUED, PURGED, Outcome
 from durably_wasm.stores.epochs import check_epoch
 from durably_wasm.stores.migrations import VERSION, import_script, statements, steps_from
 from durably_wasm.stores.rows import SqlRow, log_from_row, progress_to_text, run_from_row, step_from_row
 from durably_wasm.stores.sql_driver import SqlDriver, SqlValue, StandardDriver
+
+T = TypeVar("T")
 
 
 class SqliteStore:
@@ -88,7 +92,7 @@ class SqliteStore:
     ) -> list[EnqueueResult]:
         """Store several runs, or none."""
         with self._transaction():
-            return [self._enqueue(new, now) for new in new_runs]
+            return self._once(call_id, ENQUEUED, lambda: [self._enqueue(new, now) for new in new_runs])
 
     async def get_run(self, run_id: str) -> Run | None:
         """Return a run, or None."""
@@ -228,7 +232,7 @@ class SqliteStore:
     async def cancel_run(self, run_id: str, now: str, *, keep_steps: bool = False, call_id: str | None = None) -> bool:
         """End the run as cancelled."""
         with self._transaction():
-            return bool(self._run("cancel", id=run_id, now=now)) and self._ended(run_id, keep_steps)
+            return self._once(call_id, CANCELLED, lambda: self._cancel(run_id, now, keep_steps))
 
     async def update_progress(self, run_id: str, generation: int, progress: Progress | None, now: str) -> bool:
         """Store how far the run says it is."""
@@ -244,15 +248,12 @@ class SqliteStore:
     async def delete_run(self, run_id: str, *, call_id: str | None = None) -> None:
         """Delete a run with all that belongs to it."""
         with self._transaction():
-            self._delete(run_id)
+            self._once(call_id, DELETED, lambda: self._delete(run_id))
 
     async def purge_runs(self, older_than: str, limit: int, *, call_id: str | None = None) -> int:
         """Delete ended runs, oldest first."""
         with self._transaction():
-            ended = self._run("oldest_ended", older_than=older_than, limit=limit)
-            for [run_id] in ended:
-                self._delete(str(run_id))
-            return len(ended)
+            return self._once(call_id, PURGED, lambda: self._purge(older_than, limit))
 
     async def create_log(self, log: NewLog) -> Log:
         """Store a log line."""
@@ -268,6 +269,16 @@ class SqliteStore:
         with self._transaction():
             [stored] = self._run("insert_log", **values)
         return log_from_row(stored)
+
+    async def get_call(self, call_id: str) -> str | None:
+        """Return what a call has come to, or None."""
+        known = self._run("call", id=call_id)
+        return str(known[0][0]) if known else None
+
+    async def forget_calls(self, kept: Collection[str]) -> None:
+        """Forget the outcomes of all other calls."""
+        with self._transaction():
+            self._run("forget_calls", kept=encode(list(kept)))
 
     async def import_attached(self) -> None:
         """Put the runs of the database that is attached as `imported` in the place of all that are here, and detach it.
@@ -286,6 +297,15 @@ class SqliteStore:
                 self._db.script(import_script())
         finally:
             self._db.run("DETACH imported", {})
+
+    def _once(self, call_id: str | None, outcome: Outcome[T], apply: Callable[[], T]) -> T:
+        if call_id is None:
+            return apply()
+        if known := self._run("call", id=call_id):
+            return outcome.read(str(known[0][0]))
+        result = apply()
+        self._run("insert_call", id=call_id, outcome=outcome.write(result))
+        return result
 
     def _enqueue(self, new: NewRun, now: str) -> EnqueueResult:
         same_key = pending = None
@@ -328,6 +348,15 @@ class SqliteStore:
         if not keep_steps:
             self._run("delete_steps", run_id=run_id)
         return True
+
+    def _cancel(self, run_id: str, now: str, keep_steps: bool) -> bool:
+        return bool(self._run("cancel", id=run_id, now=now)) and self._ended(run_id, keep_steps)
+
+    def _purge(self, older_than: str, limit: int) -> int:
+        ended = self._run("oldest_ended", older_than=older_than, limit=limit)
+        for [run_id] in ended:
+            self._delete(str(run_id))
+        return len(ended)
 
     def _delete(self, run_id: str) -> None:
         for name in ("delete_steps", "delete_logs", "delete_payloads", "delete_run"):

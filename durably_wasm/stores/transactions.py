@@ -15,10 +15,13 @@ from typing import Any, TypeAlias, TypeVar
 from durably_wasm import transitions
 from durably_wasm.models import EnqueueResult, NewRun, NewStep, Run, Step
 from durably_wasm.payloads import decode, encode
+from durably_wasm.stores.calls import Outcome
 from durably_wasm.stores.epochs import check_epoch
 from durably_wasm.stores.operations import (
     CHUNK,
     Operation,
+    all_calls,
+    delete_call,
     delete_run,
     ended_before,
     first,
@@ -41,6 +44,35 @@ from durably_wasm.stores.rows import (
 T = TypeVar("T")
 Found: TypeAlias = list[Any]  # for each read, a record or None, or a list of records
 Transaction: TypeAlias = Generator[list[Operation], Found, tuple[list[Operation], T]]
+
+
+def once(transaction: Transaction[T], call_id: str | None, outcome: Outcome[T]) -> Transaction[T]:
+    """Read whether the call was applied before: then its outcome is given again, and nothing is written."""
+    if call_id is None:
+        return (yield from transaction)
+    [known, *found] = yield [get("calls", call_id), *next(transaction)]
+    if known is not None:
+        transaction.close()
+        return [], outcome.read(known["outcome"])
+    while True:
+        try:
+            reads = transaction.send(found)
+        except StopIteration as end:
+            writes, result = end.value
+            return [*writes, put("calls", {"id": call_id, "outcome": outcome.write(result)})], result
+        found = yield reads
+
+
+def outcome_of(call_id: str) -> Transaction[str | None]:
+    """Read what a call has come to."""
+    [known] = yield [get("calls", call_id)]
+    return [], known and known["outcome"]
+
+
+def forget_calls(kept: Collection[str]) -> Transaction[None]:
+    """Forget the outcomes of all other calls."""
+    [records] = yield [all_calls()]
+    return [delete_call(record["id"]) for record in records if record["id"] not in kept], None
 
 
 def fenced(transaction: Transaction[T], epoch: int) -> Transaction[T]:
@@ -179,6 +211,9 @@ def persist_step(
 
 def purge(older_than: str, limit: int) -> Transaction[int]:
     """Delete ended runs, oldest first."""
+    if limit < 1:
+        yield []
+        return [], 0
     [ended] = yield [ended_before(older_than, limit)]
     return [write for record in ended for write in delete_run(record["id"])], len(ended)
 

@@ -1,6 +1,7 @@
 """Jobs whose steps tell the test server that they ran, and stop there at a gate that the test opens."""
 
 import math
+import secrets
 from datetime import datetime
 
 from js import XMLHttpRequest
@@ -33,6 +34,23 @@ async def work(label: str, number: int) -> int:
     journal(f"{label}/{number}")
     await pyfetch(f"/gate/{label}/{number}")
     return number * number
+
+
+class KeepInput(BaseModel):
+    label: str
+    sizes: list[int]
+
+
+@define_job("keep")
+async def keep(step: StepContext, input: KeepInput) -> int:
+    for number, size in enumerate(input.sizes):
+        await step.run(f"step-{number}", work_and_keep, input.label, number, size)
+    return sum(input.sizes)
+
+
+async def work_and_keep(label: str, number: int, size: int) -> str:
+    await work(label, number)
+    return secrets.token_hex(size // 2)  # browsers compress
 
 
 class EchoInput(BaseModel):

@@ -18,6 +18,7 @@ from types import FunctionType, ModuleType
 from typing import Any, TypeAlias
 
 from . import (
+    calls,
     claim,
     driver,
     ending,
@@ -49,6 +50,7 @@ _MODULES = (
     payloads,
     logs,
     epochs,
+    calls,
     sharing,
     driver,
 )

@@ -1,22 +1,24 @@
 /**
- * Python, from the site's own files: the Pyodide runtime and the engine's wheels, as the manifest lists them.
- *
- * Every file is checked against the manifest's SHA-256 by the browser itself (Subresource Integrity). Knows files and
- * Pyodide, not the engine.
+ * Python with the engine's wheels installed: from the snapshot of an earlier boot, or, on any doubt, from the site's
+ * files alone. Knows the two ways to boot, not the engine.
  */
+import { readManifest } from './files.js';
+import { fetchWheels, loadRuntime, unpack } from './runtime.js';
+import { addressOf, canKeep, dropSnapshots, findSnapshot } from './snapshot.js';
+import { measured, tellStages } from './stages.js';
 
-/**
- * @typedef {object} Manifest
- * @property {string} version
- * @property {string} pyodide
- * @property {string[]} engine  the wheels of the engine and what it needs
- * @property {Record<string, string[]>} packages  further packages by name, each with its wheels
- * @property {Record<string, string>} files  path -> "sha256-…"
- *
- * @typedef {import('./pyodide.js').Pyodide} Pyodide
- */
+/** @import { Manifest } from './files.js' */
+/** @import { Pyodide } from './pyodide.js' */
+/** @import { Files } from './record.js' */
+/** @import { Snapshot } from './snapshot.js' */
 
-const SITE = new URL('..', import.meta.url);
+const WAKE = 'import sys; sys.modules["durably_wasm.browser.snapshot"].wake()'; // it is in the memory
+const PAUSE_MS = 1000; // after `ready`, for what the page does first
+
+/** @type {{ pyodide: Pyodide, warm: boolean } | null} the Python of this worker; warm: it was started from a snapshot */
+let booted = null;
+/** @type {WebAssembly.Module[]} kept alive, see `compileExtensions` */
+let compiled = [];
 
 /**
  * Start Python with the engine's wheels installed.
@@ -25,13 +27,24 @@ const SITE = new URL('..', import.meta.url);
  */
 export async function bootPython(onStage) {
   onStage('runtime');
-  const manifest = await readManifest();
-  const wheels = manifest.engine.map((path) => fetchChecked(manifest, path));
-  wheels.forEach((wheel) => wheel.catch(() => {})); // awaited below; until then a failure is nobody's fault
-  const pyodide = await loadRuntime(manifest);
-  onStage('packages');
-  for (const wheel of wheels) unpack(pyodide, await (await wheel).arrayBuffer());
+  const manifest = await measured('manifest', readManifest);
+  const snapshot = await lookForSnapshot(manifest);
+  const restored = snapshot && (await bootFromSnapshot(manifest, snapshot, onStage));
+  const pyodide = restored ?? (await bootFromFiles(manifest, onStage));
+  booted = { pyodide, warm: restored !== null };
   return { pyodide, manifest };
+}
+
+/**
+ * Tell how the boot went and, unless Python was started from a snapshot, have one made for the next time.
+ */
+export function finishBoot() {
+  if (booted === null) return;
+  tellStages({ warm: booted.warm });
+  if (booted.warm || !canKeep()) return;
+  const modules = booted.pyodide.pyimport('durably_wasm.browser.snapshot').imported_modules?.();
+  const url = new URL('snapshotting.js', import.meta.url);
+  setTimeout(() => new Worker(url, { type: 'module' }).postMessage(modules), PAUSE_MS);
 }
 
 /**
@@ -53,35 +66,88 @@ export async function installPackages(pyodide, manifest, names) {
   }
 }
 
-/** @returns {Promise<Manifest>} */
-async function readManifest() {
-  const url = new URL('manifest.json', SITE);
-  const response = await fetch(url, { cache: 'no-cache' });
-  if (!response.ok) throw new Error(`Cannot start Python: ${url.pathname} is missing (HTTP ${response.status})`);
-  return response.json();
+/**
+ * @param {Manifest} manifest
+ * @returns {Promise<Snapshot | null>} that of this build, if there is one
+ */
+async function lookForSnapshot(manifest) {
+  if (!canKeep()) return null;
+  try {
+    const snapshot = await findSnapshot(await addressOf(manifest));
+    if (snapshot === null) console.info('durably: Python starts without a snapshot; one is made for the next time');
+    return snapshot;
+  } catch (error) {
+    await distrust(error);
+    return null;
+  }
 }
 
 /**
  * @param {Manifest} manifest
- * @returns {Promise<Pyodide>}
+ * @param {Snapshot} snapshot
+ * @param {(stage: 'packages') => void} onStage
+ * @returns {Promise<Pyodide | null>} null when the snapshot cannot be used
  */
-async function loadRuntime(manifest) {
-  const scripts = ['pyodide/pyodide.mjs', 'pyodide/pyodide.asm.mjs'];
-  await Promise.all(scripts.map((path) => fetchChecked(manifest, path))); // import() takes no hash, but the same bytes
-  const { loadPyodide } = await import(new URL('pyodide/pyodide.mjs', SITE).href);
-  const plainFetch = globalThis.fetch;
-  const failure = Promise.withResolvers(); // Pyodide waits for ever for a runtime that it could not fetch
-  globalThis.fetch = (input, init) => {
-    const path = new URL(input instanceof Request ? input.url : input, SITE).href.slice(SITE.href.length);
-    if (!(path in manifest.files)) return plainFetch(input, init);
-    const response = fetchChecked(manifest, path, plainFetch);
-    response.catch(failure.reject);
-    return response;
-  };
+async function bootFromSnapshot(manifest, { memory, filled }, onStage) {
   try {
-    return await Promise.race([loadPyodide({ indexURL: new URL('pyodide/', SITE).href }), failure.promise]);
-  } finally {
-    globalThis.fetch = plainFetch;
+    const reading = measured('snapshot', () => filled);
+    const extensions = reading.then((files) => measured('extensions', () => compileExtensions(files)));
+    extensions.catch(() => {}); // awaited below; until then a failure is nobody's fault
+    const pyodide = await measured('runtime', () => loadRuntime(manifest, { _loadSnapshot: memory }, reading));
+    onStage('packages');
+    const files = await reading;
+    await measured('files', () => writeFiles(pyodide, files));
+    compiled = await extensions;
+    await measured('import', () => pyodide.runPython(WAKE));
+    return pyodide;
+  } catch (error) {
+    await distrust(error);
+    return null;
+  }
+}
+
+/**
+ * @param {Manifest} manifest
+ * @param {(stage: 'packages') => void} onStage
+ */
+async function bootFromFiles(manifest, onStage) {
+  const fetching = measured('wheels', () => fetchWheels(manifest, manifest.engine));
+  fetching.catch(() => {}); // awaited below; until then a failure is nobody's fault
+  const pyodide = await measured('runtime', () => loadRuntime(manifest));
+  onStage('packages');
+  const wheels = await fetching;
+  await measured('unpack', () => unpack(pyodide, wheels));
+  await measured('import', () => pyodide.runPython('import durably_wasm'));
+  return pyodide;
+}
+
+/**
+ * Compile extensions while Python starts. Its own synchronous compilation of the same bytes then finds the code there,
+ * for as long as one of these modules is alive (Chromium; elsewhere it compiles them as ever).
+ * @param {Files} files
+ */
+function compileExtensions(files) {
+  const extensions = files.filter(([path]) => path.endsWith('.so'));
+  return Promise.all(extensions.map(([, content]) => WebAssembly.compile(content)));
+}
+
+/**
+ * Say why the snapshot is not used, and have a new one made.
+ * @param {unknown} error
+ */
+async function distrust(error) {
+  console.warn(`durably: Python starts without its snapshot, which takes longer: ${error}`);
+  await dropSnapshots().catch(() => {}); // where nothing can be deleted, the next boot will say the same
+}
+
+/**
+ * @param {Pyodide} pyodide
+ * @param {Files} files
+ */
+function writeFiles({ FS }, files) {
+  for (const [path, content] of files) {
+    FS.mkdirTree(path.slice(0, path.lastIndexOf('/')));
+    FS.writeFile(path, content, { canOwn: true });
   }
 }
 
@@ -91,48 +157,5 @@ async function loadRuntime(manifest) {
  * @param {string} name
  */
 async function installOwn(pyodide, manifest, name) {
-  for (const path of manifest.packages[name] ?? []) {
-    unpack(pyodide, await (await fetchChecked(manifest, path)).arrayBuffer());
-  }
-}
-
-/**
- * @param {Pyodide} pyodide
- * @param {ArrayBuffer} wheel
- */
-function unpack(pyodide, wheel) {
-  pyodide.unpackArchive(wheel, 'wheel', { extractDir: pyodide.runPython('import sysconfig; sysconfig.get_path("purelib")') });
-}
-
-/**
- * Fetch one of the manifest's files; a missing or altered one is named.
- * @param {Manifest} manifest
- * @param {string} path
- * @param {typeof fetch} [plainFetch]
- */
-async function fetchChecked(manifest, path, plainFetch = fetch) {
-  const url = new URL(path, SITE);
-  const integrity = manifest.files[path];
-  if (integrity === undefined) throw new Error(`Cannot start Python: ${path} is not in durably/manifest.json`);
-  try {
-    const response = await plainFetch(url, { integrity });
-    if (response.ok) return response;
-  } catch {
-    // which of the reasons it was, a second look tells
-  }
-  throw new Error(`Cannot start Python: durably/${path} ${await fault(url, plainFetch)}`);
-}
-
-/**
- * @param {URL} url
- * @param {typeof fetch} plainFetch
- */
-async function fault(url, plainFetch) {
-  try {
-    const response = await plainFetch(url, { method: 'HEAD' });
-    if (!response.ok) return `is missing (HTTP ${response.status})`;
-    return 'does not have the SHA-256 that the manifest lists: it was altered, or is of another build';
-  } catch {
-    return 'cannot be fetched: the server does not answer';
-  }
+  unpack(pyodide, await fetchWheels(manifest, manifest.packages[name] ?? []));
 }

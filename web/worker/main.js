@@ -3,7 +3,7 @@
  *
  * Knows the order of the boot and what the page is told of it; neither jobs, runs nor what is stored.
  */
-import { bootPython, installPackages } from './boot.js';
+import { bootPython, finishBoot, installPackages } from './boot.js';
 import { IndexedDb } from './bridge/indexeddb.js';
 import { holdLock } from './locks.js';
 import { readModules } from './modules.js';
@@ -93,6 +93,7 @@ async function open(params) {
     host = python;
     tell({ state: 'leader', stage: 'ready', epoch: opened.epoch, notice });
     early.splice(0).forEach(pass);
+    finishBoot();
   } catch (error) {
     fail(toErrorMessage(error));
   }

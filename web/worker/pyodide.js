@@ -7,5 +7,20 @@
  * @property {(name: string) => Record<string, (...args: unknown[]) => any>} pyimport
  * @property {(name: string, module: object) => void} registerJsModule
  * @property {(value: unknown) => unknown} toPy
+ * @property {() => Uint8Array<ArrayBuffer>} makeMemorySnapshot  only after `_makeSnapshot`
+ * @property {FileSystem} FS
+ *
+ * @typedef {object} FileSystem  Emscripten's, in memory
+ * @property {(path: string) => Uint8Array<ArrayBuffer>} readFile
+ * @property {(path: string, content: Uint8Array, options: { canOwn: boolean }) => void} writeFile
+ * @property {(path: string) => void} mkdirTree
+ *
+ * @typedef {object} Options
+ * @property {boolean} [_makeSnapshot]
+ * @property {Uint8Array} [_loadSnapshot]  its length counts when the module is created, its content after
+ *
+ * @typedef {(settings: object) => Promise<object>} CreateModule
+ * @typedef {Options & { indexURL: string, createPyodideModule: CreateModule }} AllOptions
+ * @typedef {(options: AllOptions) => Promise<Pyodide>} LoadPyodide
  */
 export {};

@@ -1,6 +1,7 @@
 -- Takes over all rows of the database that is attached as `imported`. The epoch stays: it counts this file's engines.
 -- Leases of the imported runs are over, whoever held them.
 
+DELETE FROM calls;
 DELETE FROM steps;
 DELETE FROM logs;
 DELETE FROM payloads;

@@ -32,6 +32,9 @@ SELECT * FROM logs WHERE run_id = :run_id ORDER BY id;
 -- name: epoch
 SELECT value FROM meta WHERE key = 'epoch';
 
+-- name: call
+SELECT outcome FROM calls WHERE id = :id;
+
 -- name: leased
 SELECT id FROM runs WHERE status = 'leased' LIMIT 1;
 

@@ -66,3 +66,6 @@ CREATE TABLE logs (
     created_at TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX logs_by_run ON logs (run_id, id);
+
+-- What the page's calls have come to, as long as one may come again (see `stores/calls.py`).
+CREATE TABLE calls (id TEXT PRIMARY KEY, outcome TEXT NOT NULL) WITHOUT ROWID;

@@ -168,3 +168,9 @@ DELETE FROM runs WHERE id = :run_id;
 
 -- name: oldest_ended
 SELECT id FROM runs WHERE completed_at < :older_than ORDER BY completed_at, id LIMIT :limit;
+
+-- name: insert_call
+INSERT INTO calls (id, outcome) VALUES (:id, :outcome);
+
+-- name: forget_calls
+DELETE FROM calls WHERE id NOT IN (SELECT value FROM json_each(:kept));

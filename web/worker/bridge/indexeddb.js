@@ -21,7 +21,7 @@ import { READS } from '../../shared/reads.js';
  * @typedef {{ reads: Read[], writes?: undefined } | { writes: Write[], reads?: undefined }} Decision
  */
 
-const CONTENTS = ['meta', 'runs', 'payloads', 'steps', 'logs'];
+const CONTENTS = ['meta', 'runs', 'payloads', 'steps', 'logs', 'calls'];
 
 /** An open database, as `durably_wasm/browser/bridge.py` drives it. */
 export class IndexedDb {

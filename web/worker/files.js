@@ -1,0 +1,57 @@
+/**
+ * The site's own files, as its manifest lists them. Knows URLs and hashes, not what the files are for.
+ *
+ * Every file is checked against the manifest's SHA-256 by the browser itself (Subresource Integrity).
+ */
+
+/**
+ * @typedef {object} Manifest
+ * @property {string} version
+ * @property {string} pyodide
+ * @property {string[]} engine  the wheels of the engine and what it needs
+ * @property {Record<string, string[]>} packages  further packages by name, each with its wheels
+ * @property {Record<string, string>} files  path -> "sha256-…"
+ */
+
+export const SITE = new URL('..', import.meta.url);
+
+/** @returns {Promise<Manifest>} */
+export async function readManifest() {
+  const url = new URL('manifest.json', SITE);
+  const response = await fetch(url, { cache: 'no-cache' });
+  if (!response.ok) throw new Error(`Cannot start Python: ${url.pathname} is missing (HTTP ${response.status})`);
+  return response.json();
+}
+
+/**
+ * Fetch one of the manifest's files; a missing or altered one is named.
+ * @param {Manifest} manifest
+ * @param {string} path
+ * @param {typeof fetch} [plainFetch]
+ */
+export async function fetchChecked(manifest, path, plainFetch = fetch) {
+  const url = new URL(path, SITE);
+  const integrity = manifest.files[path];
+  if (integrity === undefined) throw new Error(`Cannot start Python: ${path} is not in durably/manifest.json`);
+  try {
+    const response = await plainFetch(url, { integrity });
+    if (response.ok) return response;
+  } catch {
+    // which of the reasons it was, a second look tells
+  }
+  throw new Error(`Cannot start Python: durably/${path} ${await fault(url, plainFetch)}`);
+}
+
+/**
+ * @param {URL} url
+ * @param {typeof fetch} plainFetch
+ */
+async function fault(url, plainFetch) {
+  try {
+    const response = await plainFetch(url, { method: 'HEAD' });
+    if (!response.ok) return `is missing (HTTP ${response.status})`;
+    return 'does not have the SHA-256 that the manifest lists: it was altered, or is of another build';
+  } catch {
+    return 'cannot be fetched: the server does not answer';
+  }
+}
