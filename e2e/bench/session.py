@@ -16,7 +16,7 @@ from e2e.browser import Browser
 
 UPSTREAM = "upstream"
 UPSTREAM_OPTIONS = {"pollingIntervalMs": 50}
-PATIENCE_MS = 240_000
+PATIENCE_MS = 120_000
 
 _WITHIN = """([patience, argument]) => Promise.race([
     (%s)(argument),
