@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -54,7 +55,8 @@ def _fill_indexeddb(database: str, session: Session) -> Page:
 
 def _fill_sqlite(database: str, session: Session) -> Page:
     """Make the database here, where SQLite is faster, and have an engine import it."""
-    asyncio.run(_write_ended_runs(session.folder / "ended.sqlite3"))
+    with ThreadPoolExecutor() as threads:  # Playwright keeps an event loop running in this one
+        threads.submit(lambda: asyncio.run(_write_ended_runs(session.folder / "ended.sqlite3"))).result()
     page = session.open_engine("sqlite", database)
     evaluate(page, "async () => durably.importDatabase(await (await fetch('./ended.sqlite3')).blob())")
     return page
