@@ -33,12 +33,12 @@ unit: .venv/dev ## The tests that need no browser
 e2e: .venv/dev e2e/react/node_modules/installed chromium engines ## The tests in the browsers
 	@echo "==> pytest e2e ($$($(BIN)/python -m e2e.engines))"; $(BIN)/pytest e2e
 
-bench: .venv/bench need-node chromium ## Measure on CPython, beside DBOS, and in the browser
+bench: .venv/bench web/node_modules/installed e2e/bench/node_modules/installed chromium ## Measure on CPython, beside DBOS, and in the browser, beside upstream
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m e2e.bench
 
 clean: ## Remove what was installed and built in the repository
-	rm -rf .venv .build web/node_modules e2e/react/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .build web/node_modules e2e/react/node_modules e2e/bench/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # --- What is installed, each once -----------------------------------------------------------------------------
 

@@ -16,17 +16,15 @@ async def to_its_end(work: Coroutine[object, object, T], *, on_cancel: Callable[
     A checkpoint is such work: once the step's function has returned, its result has to reach the store. `on_cancel`
     is called when the cancellation arrives, for work that can make haste.
     """
-    task = _start(work)
+    ended = asyncio.Event()
+    task = _start(work, ended)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
-            await asyncio.shield(task)
+            await ended.wait()
         except asyncio.CancelledError as error:
-            if not task.cancelled():
-                cancelled = error
-                on_cancel()
-        except BaseException:  # the work's own error: result() raises it below
-            break
+            cancelled = error
+            on_cancel()
     if cancelled is not None:
         raise cancelled from (None if task.cancelled() else task.exception())
     return task.result()
@@ -45,10 +43,19 @@ async def cancel_and_wait(*tasks: asyncio.Task[object]) -> None:
 
 if sys.version_info >= (3, 12):
 
-    def _start(work: Coroutine[object, object, T]) -> asyncio.Task[T]:
+    def _start(work: Coroutine[object, object, T], ended: asyncio.Event) -> asyncio.Task[T]:
         """Start at once, so that work over a synchronous store is done without a turn of the loop."""
-        return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
+        return asyncio.Task(_telling(work, ended), loop=asyncio.get_running_loop(), eager_start=True)
+
+    async def _telling(work: Coroutine[object, object, T], ended: asyncio.Event) -> T:
+        """Set `ended` in the work's own last turn: a task's callbacks are called a turn of the loop later."""
+        try:
+            return await work
+        finally:
+            ended.set()
 else:
 
-    def _start(work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        return asyncio.create_task(work)
+    def _start(work: Coroutine[object, object, T], ended: asyncio.Event) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)  # may be cancelled before its first turn, so nothing in it can tell its end
+        task.add_done_callback(lambda _: ended.set())
+        return task

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -20,9 +21,9 @@ PATIENCE_S = 60
 
 
 class Server:
-    """Serves one built site on a free port, in a thread of its own."""
+    """Serves one built site on a free port, in a thread of its own, with these headers in every answer."""
 
-    def __init__(self, site: Path) -> None:
+    def __init__(self, site: Path, headers: Sequence[tuple[str, str]] = ()) -> None:
         self._entries: list[str] = []
         self._news = threading.Condition()
         self._gates: dict[str, asyncio.Event] = {}
@@ -36,7 +37,9 @@ class Server:
         )
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        self._uvicorn = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(app, headers=[*headers], log_level="warning", timeout_graceful_shutdown=1)
+        )
         self._thread = threading.Thread(target=self._uvicorn.run, kwargs={"sockets": [listener]})
         self._thread.start()
 

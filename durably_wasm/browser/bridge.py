@@ -5,7 +5,6 @@ Text crosses, not proxies: a proxy costs a hundred times what it holds, and has 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -70,10 +69,8 @@ class IndexedDbDriver:
                 raised.append(error)
                 return '{"writes":[]}'
 
-        proxy = create_proxy(decide_text)
-        transaction = asyncio.ensure_future(self._opened().transact(json.dumps(reads), proxy))
-        transaction.add_done_callback(lambda _: proxy.destroy())
-        await _settled(asyncio.shield(transaction))  # JavaScript ends it whether or not anyone waits
+        # JavaScript ends the transaction, and then destroys the proxy, whether or not anyone waits for it here
+        await _settled(self._opened().transact(json.dumps(reads), create_proxy(decide_text)))
         if raised:
             raise raised[0]
 

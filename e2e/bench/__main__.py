@@ -1,73 +1,63 @@
-"""Measure, in Chromium on a persistent profile, and print what was measured. Figures are medians of one session.
+"""Measure, print the table, and write `results.json` and the chart.
 
-Reload → next step: a run is held in the middle of its third step, the page is reloaded, and the clock of the new page,
-which starts at the navigation, is read when the page hears `step:start`. The boot of Python is in it, the lease has
-its default length.
+python -m e2e.bench                           # everything: about ten minutes
+python -m e2e.bench --only steps --rounds 1   # only what has "steps" in its key; the files stay as they are
+python -m e2e.bench --stores indexeddb        # one store, beside upstream
 """
 
 from __future__ import annotations
 
-import statistics
+import argparse
+import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
-from click.testing import CliRunner
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import sync_playwright
 
-from durably_wasm.cli import commands
-from e2e.browser import Browser
-from e2e.conftest import ROOT, test_page
-from e2e.server import Server
+from e2e.bench import crowded, memory, raw, results, resuming, working
+from e2e.bench.chart import write_chart
+from e2e.bench.measuring import Measurement, measure
+from e2e.bench.origins import HERE
+from e2e.bench.session import UPSTREAM, Session
+from e2e.bench.table import TITLES, print_table
 
-REPEATS = 10
-STAGES = ("runtime", "packages", "store", "jobs", "ready")
+ROUNDS = 3
+STORES = ["sqlite", "indexeddb"]
+CHART = HERE.parent.parent / ".github/bench.svg"
 
 
 def main() -> None:
+    arguments = _arguments()
+    planned = [measurement for measurement in _plan(arguments.stores) if arguments.only in measurement.key]
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        site = Path(folder) / "site"
-        built = CliRunner().invoke(commands, ["build", str(ROOT / "e2e/site"), "--out", str(site)])
-        assert built.exit_code == 0, built.output
-        server = Server(site)
-        browser = Browser(playwright, Path(folder) / "profile")
-        try:
-            measured = measure_reloads(browser.open(test_page(server)), server)
-            report(measured)
-            assert browser.troubles == []
-        finally:
-            browser.close()
-            server.stop()
+        upstream = any(measurement.of.startswith(UPSTREAM) for measurement in planned)
+        with closing(Session(playwright, Path(folder), upstream=upstream)) as session:
+            measured = measure(planned, session, arguments.rounds)
+            print_table(measured, arguments.rounds, session.version)
+            for trouble in session.troubles:
+                print(f"in a page: {trouble}", file=sys.stderr)
+    if arguments.only == "" and arguments.stores == STORES:
+        found = results.results(measured)
+        results.write(found, HERE / "results.json")
+        write_chart(found, CHART)
 
 
-def measure_reloads(page: Page, server: Server) -> list[dict[str, float]]:
-    """Return, for each reload, the milliseconds from the navigation to each stage and to the next step."""
-    page.evaluate("durably.init()")
-    measured = []
-    for repeat in range(REPEATS):
-        gate = f"reload-{repeat}/2"
-        server.close_gate(gate)
-        page.evaluate("(label) => durably.jobs.count.trigger({ label, steps: 4 })", f"reload-{repeat}")
-        server.wait_for(gate)
-        page.reload()
-        server.wait_for(gate, times=2)
-        page.wait_for_function("events.some(({ type }) => type === 'step:start')")
-        at: dict[str, float] = page.evaluate(
-            "Object.fromEntries(states.filter(({ stage }) => stage).map(({ stage, at }) => [stage, at]))"
-        )
-        at["next step"] = page.evaluate("events.find(({ type }) => type === 'step:start').at")
-        measured.append(at)
-        server.open_gate(gate)
-        page.wait_for_function("events.some(({ type }) => type === 'run:complete')")
-    return measured
+def _plan(stores: list[str]) -> list[Measurement]:
+    """Return all measurements, those with the same key beside each other."""
+    parts = (working, raw, resuming, crowded, memory)
+    every = [measurement for part in parts for measurement in part.measurements(stores)]
+    return sorted(every, key=lambda measurement: list(TITLES).index(measurement.key))
 
 
-def report(measured: list[dict[str, float]]) -> None:
-    print(f"reload in the middle of a run, milliseconds since the navigation, {REPEATS} reloads")
-    print(f"{'':>22}{'median':>8}{'least':>8}{'most':>8}")
-    for name in (*STAGES, "next step"):
-        values = [at[name] for at in measured]
-        label = "its next step starts" if name == "next step" else f"stage {name}"
-        print(f"{label:>22}{statistics.median(values):8.0f}{min(values):8.0f}{max(values):8.0f}")
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m e2e.bench")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument(
+        "--only", default="", metavar="PART", help="only what has this in its key, such as steps or boot"
+    )
+    parser.add_argument("--stores", nargs="+", choices=STORES, default=STORES)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

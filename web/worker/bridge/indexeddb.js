@@ -17,6 +17,7 @@ import { READS } from '../../shared/reads.js';
  * @typedef {{ op: 'delete', store: string, lower: IDBValidKey, upper: IDBValidKey }} Delete
  * @typedef {Get | Range} Read
  * @typedef {Put | Delete} Write
+ * @typedef {((found: string) => string) & { destroy(): void }} Decide  takes JSON of what was found, returns JSON of a `Decision`
  * @typedef {{ reads: Read[], writes?: undefined } | { writes: Write[], reads?: undefined }} Decision
  */
 
@@ -58,11 +59,15 @@ export class IndexedDb {
    * `decide` is synchronous: between two requests of a transaction nothing may be awaited, or it commits. That is also
    * how it commits, by itself: after an explicit `commit()`, Firefox commits the other writes when one has failed.
    * @param {string} reads JSON of `Read[]`
-   * @param {(found: string) => string} decide takes JSON of what was found, returns JSON of a `Decision`
+   * @param {Decide} decide destroyed at the end: only here is it known that nobody calls it any more
    * @returns {Promise<void>}
    */
-  transact(reads, decide) {
-    return this.#connection.use((database) => this.#transact(database, reads, decide));
+  async transact(reads, decide) {
+    try {
+      await this.#connection.use((database) => this.#transact(database, reads, decide));
+    } finally {
+      decide.destroy();
+    }
   }
 
   /**
@@ -78,7 +83,7 @@ export class IndexedDb {
   /**
    * @param {IDBDatabase} database
    * @param {string} reads
-   * @param {(found: string) => string} decide
+   * @param {Decide} decide
    * @returns {Promise<void>} rejects with a `StoreError`, and is not to be repeated, once Python was asked
    */
   #transact(database, reads, decide) {
