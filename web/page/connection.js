@@ -241,7 +241,10 @@ export class Connection {
     if (state.state !== 'starting' && state.state !== 'leader') return; // it is ending: the next one will tell
     const { stage, epoch, store, notice } = state;
     const isNew = from !== this.#leader;
-    if (isNew) this.#follow(from);
+    if (isNew) {
+      this.#follow(from);
+      this.#channel.post(ENGINE, HELLO);
+    }
     this.#tell({ ...this.state, state: 'follower', stage, epoch, store, notice });
     if (isNew) this.#calls.repeat();
   }

@@ -27,6 +27,8 @@ export class Deliveries {
   #outbox;
   /** @type {Map<string, string>} the tabs that wait for a reply, by the call */
   #senders = new Map();
+  /** @type {Set<string>} the tabs that follow */
+  #followers = new Set();
   /** @type {Set<string>} the calls that this engine has got already */
   #known = new Set();
   #looking = Promise.resolve();
@@ -66,11 +68,11 @@ export class Deliveries {
   }
 
   /**
-   * Tell all other tabs.
+   * Tell all other tabs: of a state those too that do not follow yet.
    * @param {EventMessage | State} message
    */
   tellAll(message) {
-    this.#channel.post(ALL, message);
+    if (message.type === 'state' || this.#followers.size > 0) this.#channel.post(ALL, message);
   }
 
   /**
@@ -88,6 +90,7 @@ export class Deliveries {
   #receive({ from, message }) {
     const { type } = /** @type {ToEngine} */ (message);
     if (type === 'hello') {
+      this.#followers.add(from);
       this.#channel.post(from, this.#engine.state());
       if (this.#engine.state().stage === 'ready') void this.#look(); // a page that was reloaded left its calls there
     } else if (type === 'call') {
@@ -104,6 +107,7 @@ export class Deliveries {
   }
 
   async #applyAll() {
+    if (this.#followers.size > 0) this.#forgetTabs(await whoIsAlive(this.#database));
     const waiting = (await this.#entries()).filter((entry) => !entry.rejection && !this.#known.has(entry.call.id));
     if (waiting.length === 0) return;
     const isAlive = await whoIsAlive(this.#database);
@@ -124,6 +128,11 @@ export class Deliveries {
     if (!reply.error) return outbox.remove(entry);
     await outbox.put({ ...entry, rejection: reply.error });
     this.#engine.report(call, reply);
+  }
+
+  /** @param {(tab: string) => boolean} isAlive */
+  #forgetTabs(isAlive) {
+    for (const tab of this.#followers) if (!isAlive(tab)) this.#followers.delete(tab);
   }
 
   async #entries() {
