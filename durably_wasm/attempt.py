@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypedDict, TypeVar
 
 from durably_wasm.cancellation import cancel_and_wait
-from durably_wasm.clock import Breather, event_or_sleep
+from durably_wasm.clock import event_or_sleep
 from durably_wasm.environment import Environment
 from durably_wasm.errors import ConflictError, LeaseLost, RunCancelled, StopExecution, StoreError, message_of
 from durably_wasm.events import ErrorContext, WorkerError
@@ -49,7 +49,7 @@ class Attempt:
         self._environment = environment
         self._store = environment.store
         self._lease_ms = environment.options.lease_ms
-        self._breather = Breather()
+        self._breather = environment.breather
         self._indexes: dict[str, int] = {}
         self._next_index = 0
         self._completed: set[str] = set()
@@ -62,9 +62,7 @@ class Attempt:
         return bool(self._failing)
 
     async def load(self) -> None:
-        """Read what earlier attempts have stored; the first one has nothing to read."""
-        if self.run.lease_generation == 1:
-            return
+        """Read what earlier attempts have stored."""
         for step in await self._insist(lambda: self._store.get_steps(self.run.id)):
             self._indexes[step.name] = step.index
             self._next_index = max(self._next_index, step.index + 1)

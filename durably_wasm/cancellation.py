@@ -41,11 +41,20 @@ async def cancel_and_wait(*tasks: asyncio.Task[object]) -> None:
             task.exception()
 
 
+def start(work: Coroutine[object, object, T]) -> asyncio.Task[T]:
+    """Make a task of work, which on Python 3.12 and later runs at once, until it first has to wait.
+
+    A turn of the event loop is dear in a browser. What runs at once must not count on its task being known elsewhere.
+    """
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
+    return asyncio.create_task(work)
+
+
 if sys.version_info >= (3, 12):
 
     def _start(work: Coroutine[object, object, T], ended: asyncio.Event) -> asyncio.Task[T]:
-        """Start at once, so that work over a synchronous store is done without a turn of the loop."""
-        return asyncio.Task(_telling(work, ended), loop=asyncio.get_running_loop(), eager_start=True)
+        return start(_telling(work, ended))
 
     async def _telling(work: Coroutine[object, object, T], ended: asyncio.Event) -> T:
         """Set `ended` in the work's own last turn: a task's callbacks are called a turn of the loop later."""
@@ -56,6 +65,6 @@ if sys.version_info >= (3, 12):
 else:
 
     def _start(work: Coroutine[object, object, T], ended: asyncio.Event) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)  # may be cancelled before its first turn, so nothing in it can tell its end
+        task = start(work)  # may be cancelled before its first turn, so nothing in it can tell its end
         task.add_done_callback(lambda _: ended.set())
         return task

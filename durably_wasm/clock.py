@@ -49,7 +49,7 @@ async def event_or_sleep(event: asyncio.Event, clock: Clock, ms: int, *others: a
 class Breather:
     """Gives the event loop a turn now and then, however busy its owner is.
 
-    Steps over a synchronous store never suspend, and one screen frame, 16 ms, is how long a page, a timer or a
+    Steps and runs over a synchronous store never suspend, and one screen frame, 16 ms, is how long a page, a timer or a
     cancellation may have to wait for them. This is real time, whatever clock the engine runs on.
     """
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from durably_wasm.clock import Clock, SystemClock
+from durably_wasm.clock import Breather, Clock, SystemClock
 from durably_wasm.environment import Environment
 from durably_wasm.errors import ConflictError, NotFoundError, RunCancelled, StoreError, ValidationError, message_of
 from durably_wasm.events import Emitter, ErrorContext, ErrorListener, Event, Listener, RunCancel, RunDelete, WorkerError
@@ -104,7 +104,9 @@ class Durably:
         self._clock = clock
         self._options = options
         self._emitter = Emitter(clock)
-        self._environment = Environment(store=store, clock=clock, emitter=self._emitter, options=options)
+        self._environment = Environment(
+            store=store, clock=clock, emitter=self._emitter, options=options, breather=Breather()
+        )
         self._handles: dict[str, JobHandle[Any, Any]] = {}
         self._by_name: dict[str, JobHandle[Any, Any]] = {}
         self._migration: asyncio.Task[None] | None = None

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from durably_wasm.attempt import Attempt
-from durably_wasm.cancellation import cancel_and_wait, to_its_end
+from durably_wasm.cancellation import cancel_and_wait, start, to_its_end
 from durably_wasm.environment import Environment
 from durably_wasm.errors import LeaseLost, StopExecution, StoreError, message_of
 from durably_wasm.events import ErrorContext, RunComplete, RunFail, RunLeaseRenewed
@@ -60,6 +60,7 @@ class Execution:
         self._attempt = Attempt(run, environment)
         self._progress = ProgressWriter(self._attempt)
         self._job: asyncio.Task[_Outcome] | None = None
+        self._renewal: asyncio.Task[None] | None = None
 
     @property
     def waits_for_store(self) -> bool:
@@ -84,23 +85,37 @@ class Execution:
 
         When this is cancelled, the job still has to be stopped: see `give_back`.
         """
-        renewal = asyncio.create_task(self._keep_lease())
         try:
-            await self._attempt.load()
-            self._attempt.raise_if_stopped()
-            self._job = asyncio.create_task(self._outcome_of_job())
-            await asyncio.wait({self._job})
+            await self._load()
+            outcome = await self._end_of_job()
             await self._attempt.end_steps()
-            outcome = None if self._job.cancelled() else self._job.result()
             await self._progress.flush()
             await self._before_end(self.run.id)
-            renewal.cancel()  # its next step is its last, so it never sees an end whose writer does not know of it yet
+            if self._renewal is not None:
+                self._renewal.cancel()  # it must not see an end whose writer does not know of it yet
             if outcome is not None and self._attempt.stopped is None:
                 await to_its_end(self._write_end(outcome), on_cancel=lambda: self.stop(_worker_cancelled()))
         except StopExecution:
             await self._before_end(self.run.id)
         finally:
-            await cancel_and_wait(renewal)
+            if self._renewal is not None:
+                await cancel_and_wait(self._renewal)
+
+    async def _load(self) -> None:
+        if self.run.lease_generation > 1:  # the first attempt has nothing to read
+            self._renewal = asyncio.create_task(self._keep_lease())
+            await self._attempt.load()
+        self._attempt.raise_if_stopped()
+
+    async def _end_of_job(self) -> _Outcome | None:
+        """Run the job; its lease is renewed beside it unless it is done without ever having waited."""
+        job = self._job = start(self._outcome_of_job())
+        if not job.done():
+            if self._attempt.stopped is not None:  # by what it did at once
+                job.cancel()
+            self._renewal = self._renewal or asyncio.create_task(self._keep_lease())
+            await asyncio.wait({job})
+        return None if job.cancelled() else job.result()
 
     async def _outcome_of_job(self) -> _Outcome:
         job, run = self._definition, self.run
@@ -157,9 +172,12 @@ class Execution:
             self._attempt.report(reason, context)
 
     async def _keep_lease(self) -> None:
+        since = self._clock.now() - self._renewed  # a job that is busy from its start lets nothing else begin
+        pause = max(0, self._options.lease_renew_interval_ms - round(since.total_seconds() * 1000))
         while self._attempt.stopped is None:
-            await self._clock.sleep(self._options.lease_renew_interval_ms)
+            await self._clock.sleep(pause)
             await self._renew_lease()
+            pause = self._options.lease_renew_interval_ms
 
     async def _renew_lease(self) -> None:
         run, lease_ms = self.run, self._options.lease_ms

@@ -40,6 +40,7 @@ class Processing:
     async def process_one(self, worker_id: str, epoch: int | None) -> bool:
         """Claim a run and execute it to its end; say whether there was one. See `Durably.process_one`."""
         claimed: list[Execution] = []
+        await self._environment.breather.breathe_if_due()
         try:
             await to_its_end(self._claim(worker_id, epoch, claimed))
             for execution in claimed:

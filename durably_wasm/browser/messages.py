@@ -18,7 +18,8 @@ from durably_wasm.options import Options
 
 def to_message(row: Run | Step | Log | Event) -> dict[str, Any]:
     """Write a row or an event."""
-    message = {_camel(name): getattr(row, name) for name in type(row).__dataclass_fields__}
+    kind: type = type(row)
+    message = {camel: getattr(row, name) for name, camel in _names(kind)}
     if isinstance(message.get("progress"), Progress):
         message["progress"] = asdict(message["progress"])
     return message
@@ -71,4 +72,6 @@ def _snake_case(message: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
     return {names[name]: value for name, value in message.items()}
 
 
-_camel = cache(camel_case)
+@cache
+def _names(cls: type) -> list[tuple[str, str]]:
+    return [(field.name, camel_case(field.name)) for field in fields(cls)]
