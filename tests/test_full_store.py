@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -240,7 +239,7 @@ class TestTrigger:
 async def test_sqlite_says_when_it_is_full(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "full.db")
     await store.migrate()
-    pages = sqlite3.connect(tmp_path / "full.db").execute("PRAGMA page_count").fetchone()[0]
+    [[pages]] = store._db.run("PRAGMA page_count", {})
     store._db.run(f"PRAGMA max_page_count = {pages}", {})
     with pytest.raises(StoreError, match="has no room left") as raised:
         await store.enqueue(NewRun("job", "x" * 100_000), "2026-01-01T00:00:00.000Z")
