@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,12 +25,12 @@ QUIET = [
 class Browser:
     """A browser on a profile directory, so that what it stores survives it, as a user's does."""
 
-    def __init__(self, playwright: Playwright, profile: Path, **options: object) -> None:
+    def __init__(self, playwright: Playwright, profile: Path, *, flags: Sequence[str] = (), **options: object) -> None:
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         self.troubles: list[str] = []
         self._profile = profile
         self.context: BrowserContext = playwright.chromium.launch_persistent_context(
-            str(profile), executable_path=EXECUTABLE, args=[*QUIET, *sandbox], **options
+            str(profile), executable_path=EXECUTABLE, args=[*QUIET, *sandbox, *flags], **options
         )
         self.context.set_default_timeout(60_000)
 

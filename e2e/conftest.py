@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -19,10 +20,33 @@ from e2e.server import Server
 
 ROOT = Path(__file__).parent.parent
 
+# The address of the one snapshot that is kept, as soon as there is one, and it is another than `known`.
+KEPT = """async (known) => {
+    for (const patience = AbortSignal.timeout(60_000); ; patience.throwIfAborted()) {
+        const [record, ...others] = await (await caches.open('durably-snapshots')).keys();
+        if (record && record.url !== known && others.length === 0) return record.url;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+}"""
+FORGET_DATABASES = """async () => {
+  await durably.stop();
+  for (const { name } of await indexedDB.databases()) {
+    await new Promise((resolve, reject) => {
+      const request = indexedDB.deleteDatabase(name);
+      request.onsuccess = resolve;
+      request.onblocked = request.onerror = reject;
+    });
+  }
+}"""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=4, help="how often test_kills kills the browser, on each store")
     parser.addoption("--seed", type=int, default=1, help="what decides where test_kills kills it")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cold: starts on an empty profile, where no snapshot of Python is kept")
 
 
 @pytest.fixture(scope="session")
@@ -97,13 +121,41 @@ def playwright() -> Iterator[Playwright]:
         yield playwright
 
 
+@pytest.fixture(scope="session")
+def warm(playwright: Playwright, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Make profiles on which the test site starts from a snapshot of Python; nothing else is stored there."""
+    template = tmp_path_factory.mktemp("warm") / "profile"
+    browser = Browser(playwright, template)
+    page = browser.open(test_page(server, database="template"))
+    page.evaluate("durably.init()")
+    page.evaluate(KEPT)
+    page.evaluate(FORGET_DATABASES)
+    browser.close()
+    assert browser.troubles == []
+
+    def warm(profile: Path) -> None:
+        shutil.copytree(template, profile, ignore=shutil.ignore_patterns("Singleton*"))
+
+    return warm
+
+
 @pytest.fixture
-def launch(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[..., Browser]]:
+def profile(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """This test's profile: a warm one if the test is on the test site, unless it is marked `cold`."""
+    profile = tmp_path / "profile"
+    if "server" in request.fixturenames and request.node.get_closest_marker("cold") is None:
+        request.getfixturevalue("warm")(profile)
+    yield profile
+    shutil.rmtree(profile, ignore_errors=True)  # pytest would keep it, and it is large
+
+
+@pytest.fixture
+def launch(playwright: Playwright, profile: Path) -> Iterator[Callable[..., Browser]]:
     """Launch browsers on this test's profile; at the end, nothing may have gone wrong unnoticed in any."""
     browsers: list[Browser] = []
 
-    def launch(**options: object) -> Browser:
-        browsers.append(Browser(playwright, tmp_path / "profile", **options))
+    def launch(**options: Any) -> Browser:
+        browsers.append(Browser(playwright, profile, **options))
         return browsers[-1]
 
     yield launch
@@ -113,11 +165,15 @@ def launch(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[..., Bro
 
 
 @pytest.fixture(scope="session")
-def start(playwright: Playwright) -> Callable[[type[Engine], Path], Engine]:
-    """Start a browser engine on a profile directory. Whoever starts it kills it."""
+def start(playwright: Playwright, warm: Callable[[Path], None]) -> Callable[[type[Engine], Path], Engine]:
+    """Start a browser engine on a profile directory, a new one or not. Whoever starts it kills it."""
 
     def start(engine: type[Engine], profile: Path) -> Engine:
-        return Chromium(profile, playwright) if engine is Chromium else engine(profile)
+        if engine is not Chromium:
+            return engine(profile)
+        if not profile.exists():
+            warm(profile)
+        return Chromium(profile, playwright)
 
     return start
 
@@ -136,9 +192,13 @@ def page(browser: Browser, server: Server) -> Page:
 
 
 @pytest.fixture(scope="module")
-def shared_page(playwright: Playwright, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def shared_page(
+    playwright: Playwright, server: Server, warm: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Page]:
     """A ready test page for tests that leave nothing behind."""
-    browser = Browser(playwright, tmp_path_factory.mktemp("shared") / "profile")
+    profile = tmp_path_factory.mktemp("shared") / "profile"
+    warm(profile)
+    browser = Browser(playwright, profile)
     page = browser.open(test_page(server))
     page.evaluate("durably.init()")
     yield page

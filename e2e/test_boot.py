@@ -12,17 +12,11 @@ import pytest
 from playwright.sync_api import Page
 
 from e2e.browser import Browser
-from e2e.conftest import test_page
+from e2e.conftest import KEPT, test_page
 from e2e.server import Server
 
-# The address of the one snapshot that is kept, as soon as there is one, and it is another than `known`.
-KEPT = """async (known) => {
-    for (;;) {
-        const [record, ...others] = await (await caches.open('durably-snapshots')).keys();
-        if (record && record.url !== known && others.length === 0) return record.url;
-        await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-}"""
+pytestmark = pytest.mark.cold
+
 # Put another record where the snapshot lies: `alter` makes it of its bytes, its layout and a function that hashes.
 ALTER = """async (alter) => {
     const cache = await caches.open('durably-snapshots');

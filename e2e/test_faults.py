@@ -129,6 +129,7 @@ class TestConnection:
         assert error["context"] == "store" and "server lost" in error["error"]
 
 
+@pytest.mark.cold  # a snapshot takes more room than there is
 class TestFullStore:
     """There is room for a megabyte, and the second of three steps has a larger result."""
 

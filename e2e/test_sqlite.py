@@ -21,6 +21,14 @@ EXPORT = """async () => {
   const letters = Array.from(new Uint8Array(await file.arrayBuffer()), (byte) => String.fromCharCode(byte));
   return { name: file.name, type: file.type, base64: btoa(letters.join('')) };
 }"""
+# Let garbage be collected in each turn of a worker's event loop.
+COLLECT = """
+const { port1, port2 } = new MessageChannel();
+port1.onmessage = () => {
+  gc();
+  port2.postMessage(null);
+};
+port2.postMessage(null)"""
 IMPORT = f"""(text) => ({OUTCOME})(
   durably.importDatabase(new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))]))
 )"""
@@ -78,6 +86,13 @@ class TestFile:
         browser.kill()
         page = opened(launch(), server)
         assert page.evaluate("(id) => durably.getRun(id)", before["id"]) == before
+
+    def test_opens_although_garbage_is_collected_meanwhile(self, launch: Any, server: Server) -> None:
+        browser = launch(flags=["--js-flags=--expose-gc"])
+        page = opened(browser, server)
+        damage_workers(browser, COLLECT)
+        page.reload()
+        page.wait_for_function("durably.state === 'leader'")
 
     def test_is_waited_for_while_another_worker_holds_it(self, browser: Browser, server: Server) -> None:
         page = opened(browser, server)
