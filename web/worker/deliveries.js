@@ -95,6 +95,7 @@ export class Deliveries {
       if (this.#engine.state().stage === 'ready') void this.#look(); // a page that was reloaded left its calls there
     } else if (type === 'call') {
       const call = /** @type {Call} */ (message);
+      if (this.#senders.has(call.id)) return; // it is being answered
       this.#senders.set(call.id, from);
       this.#known.add(call.id);
       this.#engine.pass(call);
@@ -121,8 +122,9 @@ export class Deliveries {
   async #apply(entry, isAlive) {
     const { call, tab } = entry;
     this.#known.add(call.id);
+    this.#senders.set(call.id, tab);
     const reply = await this.#engine.apply(call);
-    this.#channel.post(tab, reply);
+    this.reply(reply);
     if (isAlive) return; // its page removes the entry when it has the reply
     const outbox = await this.#outbox;
     if (!reply.error) return outbox.remove(entry);
