@@ -23,7 +23,9 @@ OUTBOX = """async () => {
 
 
 def by_reloading(page: Page, url: str, trigger: str) -> Page:
-    page.evaluate(f"(label) => {{ {trigger}; location.reload(); }}", page.evaluate("label"))
+    label = page.evaluate("label")
+    with page.expect_navigation():
+        page.evaluate(f"(label) => {{ {trigger}; location.reload(); }}", label)
     return page
 
 
@@ -79,16 +81,15 @@ def test_a_trigger_outlives_its_page_while_another_tab_leads(
 
 def test_calls_of_a_page_that_is_gone_are_applied_in_order(browser: Browser, server: Server) -> None:
     page = open_with_outbox(browser, test_page(server), "")
-    page.evaluate(
-        """() => {
+    with page.expect_navigation():
+        page.evaluate(
+            """() => {
           for (let n = 0; n < 20; n++) durably.jobs.anything.trigger(n);
           location.reload();
         }"""
-    )
+        )
     page.evaluate("durably.init()")
-    page.wait_for_function(
-        "durably.getRuns().then((runs) => runs.length === 20 && runs.every((r) => r.status === 'completed'))"
-    )
+    wait_until(page, "(await durably.getRuns()).filter(({ status }) => status === 'completed').length === 20")
 
     assert page.evaluate("durably.getRuns().then((runs) => runs.map(({ input }) => input))") == [*range(19, -1, -1)]
     assert_empty(page)
@@ -97,7 +98,8 @@ def test_calls_of_a_page_that_is_gone_are_applied_in_order(browser: Browser, ser
 def test_a_rejection_that_its_page_did_not_hear_is_kept_and_told(browser: Browser, server: Server) -> None:
     page = open_with_outbox(browser, test_page(server), "")
 
-    page.evaluate("() => { durably.jobs.count.trigger({ label: '', steps: 2 }); location.reload(); }")
+    with page.expect_navigation():
+        page.evaluate("() => { durably.jobs.count.trigger({ label: '', steps: 2 }); location.reload(); }")
     page.evaluate("durably.init()")
     page.wait_for_function("events.some(({ type }) => type === 'worker:error')")
 
@@ -162,11 +164,16 @@ def open_with_outbox(browser: Browser, url: str, label: str) -> Page:
 
 def assert_ran_once(page: Page, server: Server, label: str) -> None:
     page.evaluate("durably.init()")
-    page.wait_for_function("durably.getRuns().then(([run]) => run?.status === 'completed')")
+    wait_until(page, "(await durably.getRuns())[0]?.status === 'completed'")
     assert set(server.journal(label)) == {f"{label}/0", f"{label}/1"}
     assert len(page.evaluate("durably.getRuns()")) == 1
 
 
 def assert_empty(page: Page) -> None:
     """Wait until nothing is left in the outbox."""
-    page.wait_for_function(f"({OUTBOX})().then((entries) => entries.length === 0)")
+    wait_until(page, f"(await ({OUTBOX})()).length === 0")
+
+
+def wait_until(page: Page, condition: str) -> None:
+    """Wait for a condition that awaits something itself."""
+    page.evaluate(f"async () => {{ while (!({condition})) await new Promise((resolve) => setTimeout(resolve, 20)); }}")
