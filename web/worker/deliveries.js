@@ -107,12 +107,15 @@ export class Deliveries {
     return this.#looking;
   }
 
+  /** Apply what did not come as a message, and see to what has no page any more, though it may have come. */
   async #applyAll() {
-    if (this.#followers.size > 0) this.#forgetTabs(await whoIsAlive(this.#database));
-    const waiting = (await this.#entries()).filter((entry) => !entry.rejection && !this.#known.has(entry.call.id));
-    if (waiting.length === 0) return;
+    const entries = (await this.#entries()).filter(({ rejection }) => !rejection);
+    if (entries.length + this.#followers.size === 0) return;
     const isAlive = await whoIsAlive(this.#database);
-    for (const entry of waiting) await this.#apply(entry, isAlive(entry.tab));
+    this.#forgetTabs(isAlive);
+    for (const entry of entries) {
+      if (!isAlive(entry.tab) || !this.#known.has(entry.call.id)) await this.#apply(entry, isAlive(entry.tab));
+    }
   }
 
   /**
