@@ -42,7 +42,8 @@ FORGET_DATABASES = """async () => {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=4, help="how often test_kills kills the browser, on each store")
-    parser.addoption("--seed", type=int, default=1, help="what decides where test_kills kills it")
+    parser.addoption("--rounds", type=int, default=6, help="how often test_leaders loses the leader, on each store")
+    parser.addoption("--seed", type=int, default=1, help="what decides where these two do it")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -64,6 +64,13 @@ class Server:
             if not self._news.wait_for(lambda: self._entries.count(entry) >= times, PATIENCE_S):
                 raise TimeoutError(f"{entry!r} is not in the journal {times} times: {self._entries}")
 
+    def wait_for_any(self, entries: Sequence[str]) -> str:
+        """Return the first of these that the journal has, once there is one."""
+        with self._news:
+            if not self._news.wait_for(lambda: not set(entries).isdisjoint(self._entries), PATIENCE_S):
+                raise TimeoutError(f"None of {entries} is in the journal: {self._entries}")
+            return next(entry for entry in self._entries if entry in entries)
+
     def journal(self, label: str) -> dict[str, int]:
         """How often each step of a run ran."""
         with self._news:

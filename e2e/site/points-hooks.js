@@ -11,8 +11,13 @@ before(globalThis, 'fetch', (url) => String(url.url ?? url).includes('/gate/') &
 
 before(globalThis, 'postMessage', (message) => {
   if (message.type === 'event') pass(TOLD[message.event.type]);
-  if (message.type === 'reply' && message.result?.idempotencyKey) pass('replying');
+  else passReply(message);
 });
+before(BroadcastChannel.prototype, 'postMessage', ({ message }) => passReply(message));
+
+function passReply({ type, result }) {
+  if (type === 'reply' && result?.disposition) pass('replying');
+}
 
 function before(object, method, hook) {
   const real = object[method];

@@ -10,7 +10,11 @@ let left = Number(round.get('after'));
 export function pass(point) {
   if (point !== round.get('point') || left-- > 0) return;
   journal(`reached/${round.get('round')}`);
-  send('GET', `/gate/kill/${round.get('round')}`); // closed until the browser is dead
+  try {
+    send('GET', `/gate/kill/${round.get('round')}`); // closed until the browser is dead
+  } finally {
+    for (;;); // a worker whose page is gone wakes for a moment
+  }
 }
 
 /** Tell the test server, before anything else can happen in this thread. */

@@ -59,7 +59,7 @@ export class Connection {
     const { database } = params;
     this.#params = params;
     this.#sent = new Sent(database, this.#tab);
-    this.#channel = new Channel(database, this.#tab, (envelope) => this.#hear(envelope), [this.#tab, ALL]);
+    this.#channel = this.#openChannel();
     showAlive(database, this.#tab);
     this.#worker = this.#startWorker();
     addEventListener('pagehide', this.#onPageHide);
@@ -148,6 +148,10 @@ export class Connection {
     this.#calls.rejectAll(this.#reason);
   }
 
+  #openChannel() {
+    return new Channel(this.#params.database, this.#tab, (envelope) => this.#hear(envelope), [this.#tab, ALL]);
+  }
+
   #startWorker() {
     const { database } = this.#params;
     const worker = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: `durably:${database}` });
@@ -158,9 +162,11 @@ export class Connection {
     return worker;
   }
 
-  /** A page in the back/forward cache would keep the lock, and its engine could not run. */
+  /** In the back/forward cache a page would keep the lock with an engine that cannot run, and a message would end it. */
   #onPageHide = (/** @type {PageTransitionEvent} */ { persisted }) => {
-    if (persisted) this.#worker.terminate();
+    if (!persisted) return;
+    this.#worker.terminate();
+    this.#channel.close();
   };
 
   #onPageShow = (/** @type {PageTransitionEvent} */ { persisted }) => {
@@ -168,6 +174,7 @@ export class Connection {
     this.#follow(null);
     this.#follows = false;
     this.#tell(UNTOLD);
+    this.#channel = this.#openChannel();
     this.#worker = this.#startWorker();
     this.#calls.repeat();
   };

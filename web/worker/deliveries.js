@@ -95,6 +95,7 @@ export class Deliveries {
       if (this.#engine.state().stage === 'ready') void this.#look(); // a page that was reloaded left its calls there
     } else if (type === 'call') {
       const call = /** @type {Call} */ (message);
+      if (this.#senders.has(call.id)) return; // it is being answered
       this.#senders.set(call.id, from);
       this.#known.add(call.id);
       this.#engine.pass(call);
@@ -106,12 +107,15 @@ export class Deliveries {
     return this.#looking;
   }
 
+  /** Apply what did not come as a message, and see to what has no page any more, though it may have come. */
   async #applyAll() {
-    if (this.#followers.size > 0) this.#forgetTabs(await whoIsAlive(this.#database));
-    const waiting = (await this.#entries()).filter((entry) => !entry.rejection && !this.#known.has(entry.call.id));
-    if (waiting.length === 0) return;
+    const entries = (await this.#entries()).filter(({ rejection }) => !rejection);
+    if (entries.length + this.#followers.size === 0) return;
     const isAlive = await whoIsAlive(this.#database);
-    for (const entry of waiting) await this.#apply(entry, isAlive(entry.tab));
+    this.#forgetTabs(isAlive);
+    for (const entry of entries) {
+      if (!isAlive(entry.tab) || !this.#known.has(entry.call.id)) await this.#apply(entry, isAlive(entry.tab));
+    }
   }
 
   /**
@@ -121,8 +125,9 @@ export class Deliveries {
   async #apply(entry, isAlive) {
     const { call, tab } = entry;
     this.#known.add(call.id);
+    this.#senders.set(call.id, tab);
     const reply = await this.#engine.apply(call);
-    this.#channel.post(tab, reply);
+    this.reply(reply);
     if (isAlive) return; // its page removes the entry when it has the reply
     const outbox = await this.#outbox;
     if (!reply.error) return outbox.remove(entry);

@@ -108,6 +108,7 @@ async function open(params) {
     database = params.database;
     const { kind, notice } = await chooseKind(database, params.store, tellNotice);
     await holdLock(database, () => tell({ state: 'follower', notice }));
+    if (state.state === 'follower') early = []; // the page has sent them to the leader; what still waits it sends again
     deliveries = new Deliveries(database, { pass, apply, report, state: () => state });
     for (const call of early) deliveries.know(call);
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });

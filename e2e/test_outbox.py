@@ -1,0 +1,179 @@
+"""The outbox: a click is not lost with its page or with the leader, and nothing is applied twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page
+
+from e2e.browser import Browser
+from e2e.conftest import test_page
+from e2e.server import Server
+
+TRIGGER = "void durably.jobs.count.trigger({ label, steps: 2 })"
+OUTBOX = """async () => {
+  const open = indexedDB.open('durably:test:outbox');
+  await new Promise((resolve) => (open.onsuccess = resolve));
+  const read = open.result.transaction('calls').objectStore('calls').getAll();
+  await new Promise((resolve) => (read.onsuccess = resolve));
+  open.result.close();
+  return read.result;
+}"""
+
+
+def by_reloading(page: Page, url: str, trigger: str) -> Page:
+    label = page.evaluate("label")
+    with page.expect_navigation():
+        page.evaluate(f"(label) => {{ {trigger}; location.reload(); }}", label)
+    return page
+
+
+def by_closing(page: Page, url: str, trigger: str) -> Page:
+    after = page.context.new_page()  # a browser without a page ends
+    page.evaluate(f"(label) => {{ {trigger}; }}", page.evaluate("label"))
+    page.close()
+    after.goto(url)
+    return after
+
+
+LOSSES = [by_reloading, by_closing]
+Lose = Callable[[Page, str, str], Page]
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_a_trigger_outlives_its_page(lose: Lose, browser: Browser, server: Server) -> None:
+    label = f"outlives-{lose.__name__}"
+    page = open_with_outbox(browser, test_page(server), label)
+    page.evaluate("durably.init()")
+
+    page = lose(page, page.url, TRIGGER)
+
+    assert_ran_once(page, server, label)
+    assert_empty(page)
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_a_trigger_outlives_its_page_during_the_boot(lose: Lose, browser: Browser, server: Server) -> None:
+    label = f"boot-{lose.__name__}"
+    page = open_with_outbox(browser, test_page(server), label)
+    assert page.evaluate("states.every(({ state }) => state === 'starting')")
+
+    page = lose(page, page.url, TRIGGER)
+
+    assert_ran_once(page, server, label)
+    assert_empty(page)
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_a_trigger_outlives_its_page_while_another_tab_leads(
+    lose: Lose, page: Page, browser: Browser, server: Server
+) -> None:
+    label = f"follower-{lose.__name__}"
+    follower = open_with_outbox(browser, test_page(server), label)
+    follower.wait_for_function("states.at(-1)?.stage === 'ready'")
+
+    lose(follower, follower.url, TRIGGER)
+
+    assert_ran_once(page, server, label)
+    assert_empty(page)
+
+
+def test_calls_of_a_page_that_is_gone_are_applied_in_order(browser: Browser, server: Server) -> None:
+    page = open_with_outbox(browser, test_page(server), "")
+    with page.expect_navigation():
+        page.evaluate(
+            """() => {
+          for (let n = 0; n < 20; n++) durably.jobs.anything.trigger(n);
+          location.reload();
+        }"""
+        )
+    page.evaluate("durably.init()")
+    wait_until(page, "(await durably.getRuns()).filter(({ status }) => status === 'completed').length === 20")
+
+    assert page.evaluate("durably.getRuns().then((runs) => runs.map(({ input }) => input))") == [*range(19, -1, -1)]
+    assert_empty(page)
+
+
+def test_a_rejection_that_its_page_did_not_hear_is_kept_and_told(browser: Browser, server: Server) -> None:
+    page = open_with_outbox(browser, test_page(server), "")
+
+    with page.expect_navigation():
+        page.evaluate("() => { durably.jobs.count.trigger({ label: '', steps: 2 }); location.reload(); }")
+    page.evaluate("durably.init()")
+    page.wait_for_function("events.some(({ type }) => type === 'worker:error')")
+
+    [told] = page.evaluate("events.filter(({ type }) => type === 'worker:error')")
+    [rejected] = page.evaluate("durably.rejectedCalls()")
+    assert (told["context"], "label" in told["error"]) == ("outbox", True)
+    assert (rejected["method"], rejected["error"]["name"]) == ("trigger", "ValidationError")
+    assert rejected["params"]["input"] == {"label": "", "steps": 2}
+    assert page.evaluate("durably.getRuns()") == []
+
+    page.reload()  # it is told once, and listed from then on
+    page.evaluate("durably.init()")
+    assert page.evaluate("durably.rejectedCalls()") == [rejected]
+    assert page.evaluate("events.filter(({ type }) => type === 'worker:error')") == []
+
+
+def test_the_outbox_is_empty_when_all_is_answered(page: Page, browser: Browser, server: Server) -> None:
+    follower = browser.open(test_page(server))
+    for tab in (page, follower):
+        tab.evaluate(
+            """async () => {
+              const { id } = await durably.jobs.anything.trigger(1);
+              await durably.waitForRun(id);
+              await durably.deleteRun((await durably.retrigger(id)).id).catch(() => {}); // it may be running
+              await durably.jobs.count.trigger({}).catch(() => {});
+            }"""
+        )
+
+    assert_empty(page)
+
+
+def test_a_reply_lost_with_its_leader_is_given_again(browser: Browser, server: Server) -> None:
+    server.close_gate("kill/lost-reply")
+    server.close_gate("lost-reply/0")
+    leader = browser.open(f"{server.url}/kills.html?store=indexeddb&round=lost-reply&point=replying&after=0")
+    follower = browser.open(f"{server.url}/kills.html?store=indexeddb")
+    follower.wait_for_function("durably.state === 'follower'")
+    follower.evaluate(
+        """() => {
+          window.answer = durably.jobs.count.trigger({ label: 'lost-reply', steps: 2 }, { idempotencyKey: 'lost' });
+        }"""
+    )
+    server.wait_for("reached/lost-reply")
+
+    leader.close()
+    answer = follower.evaluate("answer")
+    server.open_gate("lost-reply/0")
+    ended = follower.evaluate("(id) => durably.waitForRun(id)", answer["id"])
+
+    assert (answer["disposition"], answer["status"]) == ("created", "pending")
+    assert ended["output"] == {"total": 1}
+    assert [run["id"] for run in follower.evaluate("durably.getRuns()")] == [answer["id"]]
+    assert server.journal("lost-reply")["lost-reply/1"] == 1
+
+
+def open_with_outbox(browser: Browser, url: str, label: str) -> Page:
+    """Open a page whose outbox is open, with the label that its trigger is to have."""
+    page = browser.open(url)
+    page.evaluate("(label) => { window.label = label; return durably.rejectedCalls(); }", label)
+    return page
+
+
+def assert_ran_once(page: Page, server: Server, label: str) -> None:
+    page.evaluate("durably.init()")
+    wait_until(page, "(await durably.getRuns())[0]?.status === 'completed'")
+    assert set(server.journal(label)) == {f"{label}/0", f"{label}/1"}
+    assert len(page.evaluate("durably.getRuns()")) == 1
+
+
+def assert_empty(page: Page) -> None:
+    """Wait until nothing is left in the outbox."""
+    wait_until(page, f"(await ({OUTBOX})()).length === 0")
+
+
+def wait_until(page: Page, condition: str) -> None:
+    """Wait for a condition that awaits something itself."""
+    page.evaluate(f"async () => {{ while (!({condition})) await new Promise((resolve) => setTimeout(resolve, 20)); }}")
