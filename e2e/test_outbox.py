@@ -155,6 +155,29 @@ def test_a_reply_lost_with_its_leader_is_given_again(browser: Browser, server: S
     assert server.journal("lost-reply")["lost-reply/1"] == 1
 
 
+def test_a_call_whose_message_comes_late_is_applied_once(page: Page, browser: Browser, server: Server) -> None:
+    follower = open_with_outbox(browser, test_page(server), "")
+    follower.wait_for_function("states.at(-1)?.stage === 'ready'")
+    follower.evaluate(
+        """() => {
+          const post = BroadcastChannel.prototype.postMessage;
+          const held = [];
+          BroadcastChannel.prototype.postMessage = function (envelope) { held.push(() => post.call(this, envelope)); };
+          window.deliver = () => {
+            BroadcastChannel.prototype.postMessage = post;
+            held.forEach((send) => send());
+          };
+        }"""
+    )
+
+    run = follower.evaluate("durably.jobs.anything.trigger(1)")  # answered, since the leader looks into the outbox
+    follower.evaluate("deliver()")
+    follower.evaluate("(id) => durably.waitForRun(id)", run["id"])
+
+    assert page.evaluate("durably.getRuns().then((runs) => runs.map(({ id }) => id))") == [run["id"]]
+    assert page.evaluate("events.filter(({ type }) => type === 'run:trigger').length") == 1
+
+
 def open_with_outbox(browser: Browser, url: str, label: str) -> Page:
     """Open a page whose outbox is open, with the label that its trigger is to have."""
     page = browser.open(url)

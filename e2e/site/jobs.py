@@ -6,6 +6,7 @@ from datetime import datetime
 
 from js import XMLHttpRequest
 from pydantic import BaseModel, Field
+from pyodide.ffi import JsException
 from pyodide.http import pyfetch
 
 from durably_wasm import StepContext, define_job
@@ -86,4 +87,8 @@ def journal(entry: str) -> None:
     """Tell the server, before anything else can happen."""
     request = XMLHttpRequest.new()
     request.open("POST", "/journal", False)
-    request.send(entry)
+    try:
+        request.send(entry)
+    except JsException:  # the page is gone: what this worker does until it ends is not to be recorded as a failure
+        while True:
+            pass

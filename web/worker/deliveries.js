@@ -95,10 +95,10 @@ export class Deliveries {
       if (this.#engine.state().stage === 'ready') void this.#look(); // a page that was reloaded left its calls there
     } else if (type === 'call') {
       const call = /** @type {Call} */ (message);
-      if (this.#senders.has(call.id)) return; // it is being answered
+      const again = call.again || this.#known.has(call.id); // the outbox may have been faster
       this.#senders.set(call.id, from);
       this.#known.add(call.id);
-      this.#engine.pass(call);
+      this.#engine.pass({ ...call, again });
     }
   }
 
@@ -125,9 +125,8 @@ export class Deliveries {
   async #apply(entry, isAlive) {
     const { call, tab } = entry;
     this.#known.add(call.id);
-    this.#senders.set(call.id, tab);
     const reply = await this.#engine.apply(call);
-    this.reply(reply);
+    this.#channel.post(tab, reply);
     if (isAlive) return; // its page removes the entry when it has the reply
     const outbox = await this.#outbox;
     if (!reply.error) return outbox.remove(entry);
