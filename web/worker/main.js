@@ -9,7 +9,7 @@ import { Deliveries } from './deliveries.js';
 import { holdLock } from './locks.js';
 import { readModules } from './modules.js';
 import { persistence } from './persistence.js';
-import { chooseKind, openSqlite } from './storage.js';
+import { chooseKind, openSqlite, prepareIndexedDb } from './storage.js';
 import { attachFile, toFile } from './transfer.js';
 import { toErrorMessage } from '../shared/rpc.js';
 
@@ -106,11 +106,12 @@ async function answer(host, call) {
 async function open(params) {
   try {
     database = params.database;
-    const { kind, notice } = await chooseKind(database, params.store, tellNotice);
+    const { kind, notice } = await chooseKind(database, params.store);
     await holdLock(database, () => tell({ state: 'follower', notice }));
     if (state.state === 'follower') early = []; // the page has sent them to the leader; what still waits it sends again
     deliveries = new Deliveries(database, { pass, apply, report, state: () => state });
     for (const call of early) deliveries.know(call);
+    if (kind === 'indexeddb') await prepareIndexedDb(database, tellNotice);
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
     const opening = kind === 'sqlite' ? openSqlite(database, tellNotice, endWith) : null; // beside Python's boot
     const [python, file, modules] = await Promise.all([startHost(params), opening, readModules(params.jobs)]);

@@ -13,21 +13,28 @@ import { openDatabase } from '../shared/database.js';
 /**
  * Choose the kind of database for what the page wants.
  *
- * Rejects with an error named `StoreError` when there is none.
+ * Rejects with an error named `StoreError` when its runs lie where they cannot be read now.
  * @param {string} database
  * @param {StoreInfo['kind']} wanted
- * @param {(notice: Notice) => void} onNotice called when there is something to wait for
  * @returns {Promise<{ kind: StoreInfo['kind'], notice: Notice | null }>}
  */
-export async function chooseKind(database, wanted, onNotice) {
+export async function chooseKind(database, wanted) {
   const missing = wanted === 'sqlite' ? await whatSqliteMisses() : 'it was not asked for';
   if (missing === null) return { kind: 'sqlite', notice: null };
   if (wanted === 'sqlite' && (await isMarked(database))) {
     throw storeError(`The runs of "${database}" lie in SQLite, which cannot be used here now: ${missing}`);
   }
-  const onBlocked = (/** @type {string} */ message) => onNotice({ name: 'StoreError', message });
-  (await openDatabase(database, { onBlocked })).close(); // without IndexedDB nothing else needs to be loaded
   return { kind: 'indexeddb', notice: wanted === 'sqlite' ? fallback(missing) : null };
+}
+
+/**
+ * Create the IndexedDB database or bring it up to date, under the lock; without it nothing else needs to be loaded.
+ * @param {string} database
+ * @param {(notice: Notice) => void} onNotice called when there is something to wait for
+ */
+export async function prepareIndexedDb(database, onNotice) {
+  const onBlocked = (/** @type {string} */ message) => onNotice({ name: 'StoreError', message });
+  (await openDatabase(database, { onBlocked })).close();
 }
 
 /**
