@@ -1,11 +1,16 @@
 /** Runs the clauses of tests/contract, which the test copied into the site, against the browser's real stores. */
 import { bootPython } from './durably/worker/boot.js';
 import { IndexedDb } from './durably/worker/bridge/indexeddb.js';
-import { Sqlite } from './durably/worker/bridge/sqlite.js';
+
+/** Only where it is asked for: its module does not load without the origin's private file system. */
+async function openSqlite(name) {
+  const { Sqlite } = await import('./durably/worker/bridge/sqlite.js');
+  return Sqlite.open(name);
+}
 
 try {
   const { pyodide } = await bootPython(() => {});
-  pyodide.registerJsModule('durably_wasm_js', { openIndexedDb: IndexedDb.open, openSqlite: (name) => Sqlite.open(name) });
+  pyodide.registerJsModule('durably_wasm_js', { openIndexedDb: IndexedDb.open, openSqlite });
   const files = await (await fetch('./contract/files.json')).json();
   for (const file of files) {
     const text = await (await fetch(`./contract/${file}`)).text();

@@ -162,11 +162,13 @@ export class Connection {
     return worker;
   }
 
-  /** In the back/forward cache a page would keep the lock with an engine that cannot run, and a message would end it. */
+  /**
+   * A page in the back/forward cache would keep the lock, and would be thrown out of the cache for a message. And while
+   * a page is torn down its worker's requests are aborted, which must not be taken for a failure of the job.
+   */
   #onPageHide = (/** @type {PageTransitionEvent} */ { persisted }) => {
-    if (!persisted) return;
     this.#worker.terminate();
-    this.#channel.close();
+    if (persisted) this.#channel.close();
   };
 
   #onPageShow = (/** @type {PageTransitionEvent} */ { persisted }) => {
