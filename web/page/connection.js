@@ -6,18 +6,14 @@
  * leads then. The engine applies none twice.
  */
 import { LeasedRuns } from './leased.js';
+import { OtherEngine } from './other_engine.js';
 import { Sent } from './outbox.js';
+import { OwnEngine } from './own_engine.js';
 import { persist } from './storage.js';
-import { PROTOCOL_VERSION } from '../shared/protocol.js';
-import { SCHEMA_VERSION } from '../shared/schema.js';
 import { Calls } from '../shared/rpc.js';
-import { ALL, Channel, ENGINE, showAlive } from '../shared/tabs.js';
+import { showAlive } from '../shared/tabs.js';
 
-/** @import { Envelope } from '../shared/tabs.js' */
-/** @import { Call, DurablyEvent, ErrorMessage, Hello, OpenParams, Reply, State, ToClient } from '../shared/protocol.js' */
-
-/** @type {Hello} */
-const HELLO = { type: 'hello', protocol: PROTOCOL_VERSION, schema: SCHEMA_VERSION, app: null };
+/** @import { Call, DurablyEvent, ErrorMessage, OpenParams, Reply, State, ToClient } from '../shared/protocol.js' */
 
 /** @type {Map<string, Connection>} by database */
 const connections = new Map();
@@ -39,16 +35,12 @@ export class Connection {
   jobNames = {};
   leased = new LeasedRuns();
   #isPersistent = false;
-  #params;
-  #tab = crypto.randomUUID();
-  /** @type {Worker} */
-  #worker;
-  #channel;
+  #database;
+  #own;
+  #other;
+  #follows = false;
   #sent;
   #calls = new Calls((call) => this.#send(call));
-  /** @type {string | null} the address of the engine in another tab, while this one follows it */
-  #leader = null;
-  #follows = false;
   /** @type {Set<(event: DurablyEvent) => void>} */
   #eventListeners = new Set();
   /** @type {Set<(state: State) => void>} */
@@ -56,12 +48,17 @@ export class Connection {
 
   /** @param {OpenParams} params */
   constructor(params) {
-    const { database } = params;
-    this.#params = params;
-    this.#sent = new Sent(database, this.#tab);
-    this.#channel = this.#openChannel();
-    showAlive(database, this.#tab);
-    this.#worker = this.#startWorker();
+    const tab = crypto.randomUUID();
+    this.#database = params.database;
+    this.#sent = new Sent(params.database, tab);
+    showAlive(params.database, tab);
+    this.#other = new OtherEngine(params.database, tab, {
+      settle: (reply) => this.#settle(reply),
+      hear: ({ event }) => this.#emit(event),
+      followed: (state, isNew) => this.#hearLeader(state, isNew),
+    });
+    this.#own = new OwnEngine(params, { receive: (message) => this.#receive(message), fail: (reason) => this.#fail(reason) });
+    this.#own.start();
     addEventListener('pagehide', this.#onPageHide);
     addEventListener('pageshow', this.#onPageShow);
     this.ready = /** @type {Promise<{ jobs: Record<string, string> }>} */ (this.call('init', {}));
@@ -138,28 +135,14 @@ export class Connection {
     }
   }
 
-  /** End the worker, which frees the lock for the next, and reject whatever waits for it. */
+  /** End the worker, and reject whatever waits for it. */
   #end() {
-    connections.delete(this.#params.database);
+    connections.delete(this.#database);
     removeEventListener('pagehide', this.#onPageHide);
     removeEventListener('pageshow', this.#onPageShow);
-    this.#worker.terminate();
-    this.#channel.close();
+    this.#own.end();
+    this.#other.close();
     this.#calls.rejectAll(this.#reason);
-  }
-
-  #openChannel() {
-    return new Channel(this.#params.database, this.#tab, (envelope) => this.#hear(envelope), [this.#tab, ALL]);
-  }
-
-  #startWorker() {
-    const { database } = this.#params;
-    const worker = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: `durably:${database}` });
-    worker.onmessage = ({ data }) => this.#receive(data);
-    worker.onerror = (event) => this.#fail(event);
-    worker.postMessage(HELLO);
-    worker.postMessage({ type: 'call', id: 'open', method: 'open', params: this.#params });
-    return worker;
   }
 
   /**
@@ -167,31 +150,25 @@ export class Connection {
    * a page is torn down its worker's requests are aborted, which must not be taken for a failure of the job.
    */
   #onPageHide = (/** @type {PageTransitionEvent} */ { persisted }) => {
-    this.#worker.terminate();
-    if (persisted) this.#channel.close();
+    this.#own.end();
+    if (persisted) this.#other.close();
   };
 
   #onPageShow = (/** @type {PageTransitionEvent} */ { persisted }) => {
     if (!persisted) return;
-    this.#follow(null);
     this.#follows = false;
+    this.leased.clear();
+    this.#other.reopen();
     this.#tell(UNTOLD);
-    this.#channel = this.#openChannel();
-    this.#worker = this.#startWorker();
+    this.#own.start();
     this.#calls.repeat();
   };
 
   /** @param {Call} call */
   #send(call) {
     if (!call.again) this.#sent.keep(call);
-    if (this.#follows) this.#channel.post(ENGINE, call);
-    else this.#worker.postMessage(call);
-  }
-
-  /** @param {string | null} leader */
-  #follow(leader) {
-    this.#leader = leader;
-    this.leased.clear();
+    if (this.#follows) this.#other.post(call);
+    else this.#own.post(call);
   }
 
   get #ended() {
@@ -220,40 +197,25 @@ export class Connection {
     }
   }
 
-  /**
-   * Take a message of the engine in another tab. While this page's own worker leads, all it could hear is itself.
-   * @param {Envelope} envelope
-   */
-  #hear({ from, message }) {
-    if (message.type === 'reply') return this.#settle(message);
-    if (!this.#follows) return;
-    if (message.type === 'state') return this.#hearLeader(from, message);
-    if (message.type === 'event' && from === this.#leader) this.#emit(message.event);
-  }
-
   /** @param {State} state */
   #hearOwnState(state) {
     const follows = state.state === 'follower';
     const turned = follows !== this.#follows;
     this.#follows = follows;
-    if (turned) this.#follow(null);
     this.#tell(state);
-    if (follows) this.#channel.post(ENGINE, HELLO);
-    if (turned) this.#calls.repeat();
+    if (!turned) return;
+    this.leased.clear();
+    if (follows) this.#other.follow();
+    else this.#other.unfollow();
+    this.#calls.repeat();
   }
 
   /**
-   * @param {string} from
    * @param {State} state
+   * @param {boolean} isNew
    */
-  #hearLeader(from, state) {
-    if (state.state !== 'starting' && state.state !== 'leader') return; // it is ending: the next one will tell
-    const { stage, epoch, store, notice } = state;
-    const isNew = from !== this.#leader;
-    if (isNew) {
-      this.#follow(from);
-      this.#channel.post(ENGINE, HELLO);
-    }
+  #hearLeader({ stage, epoch, store, notice }, isNew) {
+    if (isNew) this.leased.clear();
     this.#tell({ ...this.state, state: 'follower', stage, epoch, store, notice });
     if (isNew) this.#calls.repeat();
   }
@@ -277,10 +239,9 @@ export class Connection {
     if (state.state === 'failed') this.#end();
   }
 
-  /** @param {ErrorEvent} event */
-  #fail(event) {
-    event.preventDefault();
-    const message = `The engine's worker failed: ${event.message || 'its script could not be loaded'}`;
+  /** @param {string} reason */
+  #fail(reason) {
+    const message = `The engine's worker failed: ${reason}`;
     this.#tell({ ...this.state, state: 'failed', error: { name: 'DurablyError', message } });
   }
 }

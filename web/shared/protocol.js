@@ -5,9 +5,12 @@
  * events and states by itself.
  */
 
+import { SCHEMA_VERSION } from './schema.js';
+
 /** @import { EventType } from './events.js' */
 
-export const PROTOCOL_VERSION = 1;
+/** @type {Hello} what a client says first */
+export const HELLO = { type: 'hello', protocol: 1, schema: SCHEMA_VERSION, app: null };
 
 /**
  * The calls that `durably_wasm/browser/host.py` answers, with their parameters; a test keeps the two equal.

@@ -1,0 +1,55 @@
+/**
+ * This page's own worker, in which an engine leads or waits to. Knows its life, not what it says.
+ */
+import { HELLO } from '../shared/protocol.js';
+
+/** @import { OpenParams, ToClient, ToEngine } from '../shared/protocol.js' */
+
+/**
+ * @typedef {object} Owner
+ * @property {(message: ToClient) => void} receive
+ * @property {(reason: string) => void} fail  called when the worker has broken down
+ */
+
+export class OwnEngine {
+  #params;
+  #owner;
+  /** @type {Worker | null} null while it is ended */
+  #worker = null;
+
+  /**
+   * @param {OpenParams} params
+   * @param {Owner} owner
+   */
+  constructor(params, owner) {
+    this.#params = params;
+    this.#owner = owner;
+  }
+
+  start() {
+    const { database } = this.#params;
+    const worker = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: `durably:${database}` });
+    worker.onmessage = ({ data }) => this.#owner.receive(data);
+    worker.onerror = (event) => this.#fail(event);
+    this.#worker = worker;
+    this.post(HELLO);
+    this.post({ type: 'call', id: 'open', method: 'open', params: this.#params });
+  }
+
+  /** End the worker, which frees the lock for the next. */
+  end() {
+    this.#worker?.terminate();
+    this.#worker = null;
+  }
+
+  /** @param {ToEngine} message */
+  post(message) {
+    this.#worker?.postMessage(message);
+  }
+
+  /** @param {ErrorEvent} event */
+  #fail(event) {
+    event.preventDefault();
+    this.#owner.fail(event.message || 'its script could not be loaded');
+  }
+}
