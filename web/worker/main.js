@@ -13,6 +13,7 @@ import { chooseKind, openSqlite, prepareIndexedDb } from './storage.js';
 import { attachFile, toFile } from './transfer.js';
 import { toErrorMessage } from '../shared/rpc.js';
 
+/** @import { Decide, End } from './bridge/indexeddb.js' */
 /** @import { Sqlite } from './bridge/sqlite.js' */
 /** @import { Call, ErrorMessage, Notice, OpenParams, Reply, Stage, State, ToClient, ToEngine } from '../shared/protocol.js' */
 
@@ -156,9 +157,11 @@ function reopenSqlite(name) {
 /**
  * @param {string} name
  * @param {IDBTransactionDurability} durability
+ * @param {Decide} decide
+ * @param {End} end
  */
-function openIndexedDb(name, durability) {
-  return IndexedDb.open(name, durability, endWith);
+function openIndexedDb(name, durability, decide, end) {
+  return IndexedDb.open(name, durability, decide, end, endWith);
 }
 
 /** @param {Error} reason */
