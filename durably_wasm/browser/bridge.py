@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import durably_wasm_js
@@ -21,7 +21,7 @@ from durably_wasm.stores.indexeddb import Decision
 from durably_wasm.stores.indexeddb import IndexedDbStore as Store
 from durably_wasm.stores.operations import Operation
 from durably_wasm.stores.rows import Record, SqlRow
-from durably_wasm.stores.sql_driver import SqlValue, refusal
+from durably_wasm.stores.sql_driver import SqlValue, Statement, refusal
 from durably_wasm.stores.sqlite import SqliteStore
 from durably_wasm.stores.transactions import Found
 
@@ -148,12 +148,19 @@ class WaSqliteDriver:
 
     def run(self, sql: str, values: Mapping[str, SqlValue]) -> list[SqlRow]:
         """Execute one statement and return its rows."""
+        [rows] = self.run_all([(sql, values)])
+        return rows
+
+    def run_all(self, statements: Sequence[Statement]) -> list[list[SqlRow]]:
+        """Execute statements in order, until one is refused, and return the rows of each."""
         try:
-            number, names = self._prepared.get(sql) or self._prepare(sql)
-            text = self._database.run(number, encode([values[name] for name in names]) if names else "")
+            prepared = [(*(self._prepared.get(sql) or self._prepare(sql)), values) for sql, values in statements]
+            text = self._database.run(
+                encode([[number, [values[name] for name in names]] for number, names, values in prepared])
+            )
         except JsException as error:
             raise self._refusal(error) from error
-        rows: list[SqlRow] = json.loads(text) if text else []
+        rows: list[list[SqlRow]] = json.loads(text)
         return rows
 
     def script(self, sql: str) -> None:
