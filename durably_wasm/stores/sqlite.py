@@ -330,7 +330,8 @@ class SqliteStore:
             now=now,
         )
         self._later("insert_payload", run_id=run.id, kind="input", value=input)
-        return replace(result, run=replace(run, input=decode(input), labels=dict(run.labels)))  # nothing of the caller's
+        own = replace(run, input=decode(input), labels=dict(run.labels))  # nothing that the caller holds
+        return replace(result, run=own)
 
     def _get_run(self, run_id: str) -> Run | None:
         rows = self._run("run", id=run_id)
