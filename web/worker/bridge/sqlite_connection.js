@@ -142,8 +142,8 @@ export class Connection {
   /** Throw what is wrong with the main database, if anything is. */
   check() {
     const { number } = JSON.parse(this.prepare('PRAGMA quick_check(1)'));
-    const [[verdict]] = /** @type {Value[][]} */ (this.#run(number, []));
-    if (verdict !== 'ok') throw new Error(verdict);
+    const verdict = this.#run(number, [])[0]?.[0];
+    if (verdict !== 'ok') throw new Error(String(verdict));
   }
 
   /** @param {string} sql */
