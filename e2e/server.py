@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from durably_wasm.cli.serving import site_app
+from durably_wasm.cli.serving import ASK_EACH_TIME, site_app
 
 PATIENCE_S = 60
 
@@ -23,7 +23,9 @@ PATIENCE_S = 60
 class Server:
     """Serves one built site on a free port, in a thread of its own, with these headers in every answer."""
 
-    def __init__(self, site: Path, headers: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, site: Path, headers: Sequence[tuple[str, str]] = (), *, cache_control: str = ASK_EACH_TIME
+    ) -> None:
         self._entries: list[str] = []
         self._news = threading.Condition()
         self._gates: dict[str, asyncio.Event] = {}
@@ -32,7 +34,7 @@ class Server:
             routes=[
                 Route("/journal", self._write, methods=["POST"]),
                 Route("/gate/{name:path}", self._pass),
-                Mount("/", site_app(site)),
+                Mount("/", site_app(site, cache_control)),
             ]
         )
         listener = socket.create_server(("127.0.0.1", 0))
