@@ -65,11 +65,38 @@ class Browser:
                 os.kill(process, signal.SIGKILL)
         self.close()
 
+    def memory(self) -> int:
+        """Return the bytes that all of its processes take, what they share counted once."""
+        parents = {process: _parent(process) for process in _all_processes()}
+        family = set(self._processes())
+        while more := {process for process, parent in parents.items() if parent in family} - family:
+            family |= more
+        return sum(_proportional_set(process) for process in family)
+
     def _processes(self) -> list[int]:
         mark = f"--user-data-dir={self._profile}".encode()
         found = []
-        for folder in Path("/proc").iterdir():
+        for process in _all_processes():
             with suppress(OSError):
-                if folder.name.isdigit() and mark in (folder / "cmdline").read_bytes():
-                    found.append(int(folder.name))
+                if mark in Path(f"/proc/{process}/cmdline").read_bytes():
+                    found.append(process)
         return found
+
+
+def _all_processes() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+
+
+def _parent(process: int) -> int | None:
+    with suppress(OSError):  # it may have ended
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()[1])
+    return None
+
+
+def _proportional_set(process: int) -> int:
+    """Return a process's memory in bytes, its share only of what it shares (PSS; `man 5 proc`)."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return 1024 * int(line.split()[1])
+    return 0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from e2e.bench import crowded, memory, raw, results, resuming, working
+from e2e.bench import crowded, memory, raw, results, resuming, tabs, working
 from e2e.bench.chart import write_chart
 from e2e.bench.measuring import Measurement, measure
 from e2e.bench.origins import HERE
@@ -45,7 +45,7 @@ def main() -> None:
 
 def _plan(stores: list[str]) -> list[Measurement]:
     """Return all measurements, those with the same key beside each other."""
-    parts = (working, raw, resuming, crowded, memory)
+    parts = (working, raw, resuming, tabs, crowded, memory)
     every = [measurement for part in parts for measurement in part.measurements(stores)]
     return sorted(every, key=lambda measurement: list(TITLES).index(measurement.key))
 

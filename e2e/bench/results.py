@@ -18,6 +18,9 @@ KEYS = (
     "replay_1000_ms",
     "claim_ms_at_100k",
     "heap_mb",
+    "boot_ms",
+    "takeover_ms",
+    "tab_mb",
 )
 
 Results = dict[str, dict[str, float | None]]

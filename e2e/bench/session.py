@@ -87,6 +87,10 @@ class Session:
         """Close an engine's page; the next one has a new database."""
         self._engines.pop(engine).close()
 
+    def memory(self) -> int:
+        """Return the bytes that all of the browser's processes take, what they share counted once."""
+        return self._browser.memory()
+
     def new_name(self) -> str:
         """Return a name that no database has yet."""
         return next(self._names)

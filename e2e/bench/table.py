@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 
-from e2e.bench import crowded, memory, resuming, working
+from e2e.bench import crowded, memory, resuming, tabs, working
 from e2e.bench.measuring import Figures, Subject
 from e2e.bench.targets import TARGETS, Target
 
@@ -18,6 +18,8 @@ TITLES = {
     "reload_to_next_step_ms": "reload to next step, navigation = 0, 30 s lease, ms",
     "replay_1000_ms": f"replay of {resuming.REPLAYED:,} steps, ms (upstream: {resuming.UPSTREAM_REPLAYED}, scaled up)",
     "claim_ms_at_100k": f"claim and complete, {crowded.ENDED:,} ended runs in the store, ms",
+    "takeover_ms": "closing the leader to the next step in another tab, ms",
+    "tab_mb": f"a further tab of {tabs.TABS}, MB",
     "heap_mb": f"growth of the heap over {memory.RUNS:,} runs, MB",
     "boot_ms": "navigation to ready, warm cache, ms",
 }
