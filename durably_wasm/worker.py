@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from durably_wasm.cancellation import cancel_and_wait
 from durably_wasm.clock import Clock, event_or_sleep
 from durably_wasm.errors import StoreError
 
@@ -61,10 +62,20 @@ class Worker:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
-    async def stop(self) -> None:
-        """Take on nothing new, and return when what is in flight has ended."""
+    def end_claims(self) -> None:
+        """Take on nothing new."""
         self._stopping = True
         self.wake()
+
+    async def cancel(self) -> None:
+        """Take on nothing new, cancel what is in flight, and return when it has ended."""
+        self.end_claims()
+        await cancel_and_wait(*self._running)
+        self._running = []
+
+    async def stop(self) -> None:
+        """Take on nothing new, and return when what is in flight has ended."""
+        self.end_claims()
         if self._running:
             await asyncio.wait(self._running)
         self._running = []
@@ -94,5 +105,4 @@ class Worker:
             self._report(error)
         self._outage = True
         if is_final:
-            self._stopping = True
-            self.wake()
+            self.end_claims()
