@@ -6,15 +6,17 @@
 import { bootPython, finishBoot, installPackages } from './boot.js';
 import { IndexedDb } from './bridge/indexeddb.js';
 import { Deliveries } from './deliveries.js';
-import { holdLock } from './locks.js';
 import { readModules } from './modules.js';
 import { persistence } from './persistence.js';
 import { chooseKind, openSqlite, prepareIndexedDb } from './storage.js';
+import { succeed } from './succession.js';
 import { attachFile, toFile } from './transfer.js';
+import { helloOf } from '../shared/protocol.js';
 import { toErrorMessage } from '../shared/rpc.js';
+import { isOlder, outdated } from '../shared/versions.js';
 
 /** @import { Sqlite } from './bridge/sqlite.js' */
-/** @import { Call, ErrorMessage, Notice, OpenParams, Reply, Stage, State, ToClient, ToEngine } from '../shared/protocol.js' */
+/** @import { Call, ErrorMessage, Hello, Notice, OpenParams, Reply, Stage, State, ToClient, ToEngine } from '../shared/protocol.js' */
 
 /**
  * @typedef {object} Host  the Python end
@@ -25,9 +27,16 @@ import { toErrorMessage } from '../shared/rpc.js';
  * @property {(method: string, message: string) => void} report_rejection
  * @property {(call: string) => void} handle
  * @property {() => Promise<void>} close
+ * @property {() => Promise<void>} hand_over
  *
  * @typedef {{ epoch: number, error?: undefined } | { error: ErrorMessage }} Opened
  */
+
+/** @type {Notice} */
+const SUSPENDED = {
+  name: 'LeaderSuspended',
+  message: 'The tab that does the work does not answer. Bring it to the front or close it, and the work goes on.',
+};
 
 /** @type {State} */
 let state = {
@@ -39,6 +48,8 @@ let state = {
   notice: null,
 };
 let database = '';
+/** @type {Hello} what this tab's page says */
+let own = helloOf(null);
 /** @type {Host | null} */
 let host = null;
 /** @type {Deliveries | null} what comes from other tabs and from the outbox, to the leader */
@@ -47,6 +58,7 @@ let deliveries = null;
 let sqlite = null;
 /** @type {Call[]} calls that came before the host was there */
 let early = [];
+let isSteppingDown = false;
 
 addEventListener('message', ({ data }) => receive(data));
 
@@ -54,6 +66,7 @@ addEventListener('message', ({ data }) => receive(data));
 function receive(message) {
   switch (message.type) {
     case 'hello':
+      own = message;
       return;
     case 'call':
       if (message.method === 'open') return void open(/** @type {OpenParams} */ (message.params));
@@ -70,7 +83,9 @@ function receive(message) {
  * @returns {Promise<Reply>}
  */
 async function apply(call) {
-  return JSON.parse((await host?.apply(JSON.stringify(call))) ?? '');
+  const reply = JSON.parse((await host?.apply(JSON.stringify(call))) ?? '');
+  if (isOver(reply.error)) return endDeposed();
+  return { ...reply, epoch: state.epoch };
 }
 
 /**
@@ -107,9 +122,17 @@ async function open(params) {
   try {
     database = params.database;
     const { kind, notice } = await chooseKind(database, params.store);
-    await holdLock(database, () => tell({ state: 'follower', notice }));
+    await succeed({
+      database,
+      hello: own,
+      leaseMs: params.options.leaseMs,
+      canSteal: kind === 'indexeddb',
+      onWaiting: () => tell({ state: 'follower', notice }),
+      onSilence: (isSilent) => tell({ notice: isSilent ? SUSPENDED : notice }),
+      onLost: endDeposed,
+    });
     if (state.state === 'follower') early = []; // the page has sent them to the leader; what still waits it sends again
-    deliveries = new Deliveries(database, { pass, apply, report, state: () => state });
+    deliveries = new Deliveries(database, { pass, apply, report, meet, state: () => state });
     for (const call of early) deliveries.know(call);
     if (kind === 'indexeddb') await prepareIndexedDb(database, tellNotice);
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
@@ -178,8 +201,49 @@ async function stop({ id }) {
   close(); // which releases the lock
 }
 
+/**
+ * Answer another tab that says hello: of two versions of the app, the newer goes on.
+ * @param {Hello} hello
+ */
+function meet(hello) {
+  if (isOlder(own, hello)) void stepDown();
+  return hello.protocol < own.protocol ? outdated(state) : state;
+}
+
+/** Let the steps that are running end, and leave their runs to the newer version. */
+async function stepDown() {
+  if (isSteppingDown) return;
+  isSteppingDown = true;
+  try {
+    await host?.hand_over();
+    sqlite?.close();
+  } finally {
+    tell(outdated(state));
+    close();
+  }
+}
+
+/**
+ * Whether a call was refused because another engine leads since.
+ * @param {ErrorMessage | undefined} error
+ */
+function isOver(error) {
+  return error?.name === 'EpochOver';
+}
+
+/**
+ * End without an answer to any call: another tab took the lock, and its engine will answer.
+ * @returns {Promise<never>}
+ */
+function endDeposed() {
+  tell({ state: 'stopped', stage: null });
+  close();
+  return new Promise(() => {});
+}
+
 /** @param {ErrorMessage} error */
 function fail(error) {
+  if (isOver(error)) return void endDeposed();
   tell({ state: 'failed', error }); // with which the page rejects all calls
   close(); // and the lock is free for another tab
 }
@@ -197,7 +261,13 @@ function tell(change) {
 
 /** @param {ToClient} message */
 function post(message) {
-  if (message.type === 'reply' && deliveries?.reply(message)) return;
-  if (message.type !== 'reply') deliveries?.tellAll(message);
+  if (message.type === 'reply') return postReply({ ...message, epoch: state.epoch });
+  deliveries?.tellAll(message);
   postMessage(message);
+}
+
+/** @param {Reply} reply */
+function postReply(reply) {
+  if (isOver(reply.error)) return void endDeposed();
+  if (!deliveries?.reply(reply)) postMessage(reply);
 }
