@@ -11,7 +11,7 @@ import { OtherEngine } from './other_engine.js';
 import { Sent } from './outbox.js';
 import { OwnEngine } from './own_engine.js';
 import { persist } from './storage.js';
-import { Calls } from '../shared/rpc.js';
+import { Calls, toError } from '../shared/rpc.js';
 import { showAlive } from '../shared/tabs.js';
 
 /** @import { Call, DurablyEvent, ErrorMessage, OpenParams, Reply, State, ToClient } from '../shared/protocol.js' */
@@ -91,9 +91,7 @@ export class Connection {
    * @param {object} params
    */
   call(method, params) {
-    const answer = this.#calls.call(method, params);
-    if (this.#ended) this.#calls.rejectAll(this.#reason);
-    return answer;
+    return this.#ended ? Promise.reject(toError(this.#reason)) : this.#calls.call(method, params);
   }
 
   /** The calls that were rejected when their page was gone. */
