@@ -92,10 +92,9 @@ class Host:
             await self._durably.store.close()
 
     async def hand_over(self) -> None:
-        """Let the steps that are running end, leave their runs to the next engine, and close the store."""
+        """Let the steps that are running end, and leave their runs to the next engine."""
         assert self._durably is not None
         await self._durably.hand_over()
-        await self._durably.store.close()
 
     async def _create(self, params: Params, modules: list[dict[str, str]]) -> Durably:
         options = snake_case_options(params["options"])

@@ -14,7 +14,7 @@ import { ALL, Channel, ENGINE, LEADER, whoIsAlive } from '../shared/tabs.js';
  * @property {(call: Call) => void} pass  takes a call, and posts its reply in time
  * @property {(call: Call) => Promise<Reply>} apply  applies a call that may have been applied before
  * @property {(call: Call, reply: Reply) => void} report  tells of a call that was rejected when its page was gone
- * @property {(hello: Hello) => State} meet  takes what another tab says first, and returns what it is answered
+ * @property {(hello: Hello) => State | null} meet  takes what another tab says first, and returns its answer
  * @property {() => State} state
  */
 
@@ -91,7 +91,8 @@ export class Deliveries {
   #receive({ from, to, message }) {
     const { type } = /** @type {ToEngine} */ (message);
     if (type === 'hello') {
-      this.#channel.post(from, this.#engine.meet(/** @type {Hello} */ (message)));
+      const answer = this.#engine.meet(/** @type {Hello} */ (message));
+      if (answer) this.#channel.post(from, answer);
       if (to === LEADER) return; // it only asks whether this tab is alive
       this.#followers.add(from);
       if (this.#engine.state().stage === 'ready') void this.#look(); // a page that was reloaded left its calls there

@@ -6,17 +6,16 @@
 import { bootPython, finishBoot, installPackages } from './boot.js';
 import { IndexedDb } from './bridge/indexeddb.js';
 import { Deliveries } from './deliveries.js';
+import { GivingWay, isOver } from './giving_way.js';
 import { readModules } from './modules.js';
 import { persistence } from './persistence.js';
 import { chooseKind, openSqlite, prepareIndexedDb } from './storage.js';
 import { succeed } from './succession.js';
 import { attachFile, toFile } from './transfer.js';
-import { helloOf } from '../shared/protocol.js';
 import { toErrorMessage } from '../shared/rpc.js';
-import { isOlder, outdated } from '../shared/versions.js';
 
 /** @import { Sqlite } from './bridge/sqlite.js' */
-/** @import { Call, ErrorMessage, Hello, Notice, OpenParams, Reply, Stage, State, ToClient, ToEngine } from '../shared/protocol.js' */
+/** @import { Call, ErrorMessage, Notice, OpenParams, Reply, Stage, State, ToClient, ToEngine } from '../shared/protocol.js' */
 
 /**
  * @typedef {object} Host  the Python end
@@ -48,8 +47,6 @@ let state = {
   notice: null,
 };
 let database = '';
-/** @type {Hello} what this tab's page says */
-let own = helloOf(null);
 /** @type {Host | null} */
 let host = null;
 /** @type {Deliveries | null} what comes from other tabs and from the outbox, to the leader */
@@ -58,7 +55,7 @@ let deliveries = null;
 let sqlite = null;
 /** @type {Call[]} calls that came before the host was there */
 let early = [];
-let isSteppingDown = false;
+const givingWay = new GivingWay({ state: () => state, tell, handOver });
 
 addEventListener('message', ({ data }) => receive(data));
 
@@ -66,7 +63,7 @@ addEventListener('message', ({ data }) => receive(data));
 function receive(message) {
   switch (message.type) {
     case 'hello':
-      own = message;
+      givingWay.hello = message;
       return;
     case 'call':
       if (message.method === 'open') return void open(/** @type {OpenParams} */ (message.params));
@@ -84,7 +81,7 @@ function receive(message) {
  */
 async function apply(call) {
   const reply = JSON.parse((await host?.apply(JSON.stringify(call))) ?? '');
-  if (isOver(reply.error)) return endDeposed();
+  if (isOver(reply.error)) return givingWay.endDeposed();
   return { ...reply, epoch: state.epoch };
 }
 
@@ -124,15 +121,15 @@ async function open(params) {
     const { kind, notice } = await chooseKind(database, params.store);
     await succeed({
       database,
-      hello: own,
+      hello: givingWay.hello,
       leaseMs: params.options.leaseMs,
       canSteal: kind === 'indexeddb',
       onWaiting: () => tell({ state: 'follower', notice }),
       onSilence: (isSilent) => tell({ notice: isSilent ? SUSPENDED : notice }),
-      onLost: endDeposed,
+      onLost: () => givingWay.endDeposed(),
     });
     if (state.state === 'follower') early = []; // the page has sent them to the leader; what still waits it sends again
-    deliveries = new Deliveries(database, { pass, apply, report, meet, state: () => state });
+    deliveries = new Deliveries(database, { pass, apply, report, meet: (hello) => givingWay.meet(hello), state: () => state });
     for (const call of early) deliveries.know(call);
     if (kind === 'indexeddb') await prepareIndexedDb(database, tellNotice);
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
@@ -201,49 +198,18 @@ async function stop({ id }) {
   close(); // which releases the lock
 }
 
-/**
- * Answer another tab that says hello: of two versions of the app, the newer goes on.
- * @param {Hello} hello
- */
-function meet(hello) {
-  if (isOlder(own, hello)) void stepDown();
-  return hello.protocol < own.protocol ? outdated(state) : state;
-}
-
-/** Let the steps that are running end, and leave their runs to the newer version. */
-async function stepDown() {
-  if (isSteppingDown) return;
-  isSteppingDown = true;
-  try {
-    await host?.hand_over();
-    sqlite?.close();
-  } finally {
-    tell(outdated(state));
-    close();
-  }
-}
-
-/**
- * Whether a call was refused because another engine leads since.
- * @param {ErrorMessage | undefined} error
- */
-function isOver(error) {
-  return error?.name === 'EpochOver';
-}
-
-/**
- * End without an answer to any call: another tab took the lock, and its engine will answer.
- * @returns {Promise<never>}
- */
-function endDeposed() {
-  tell({ state: 'stopped', stage: null });
-  close();
-  return new Promise(() => {});
+/** End the engine, but let the steps that are running end before: the next one goes on at the next steps. */
+async function handOver() {
+  await host?.hand_over();
+  const ended = host;
+  host = null; // what comes from here on is for the next engine
+  await ended?.close();
+  sqlite?.close();
 }
 
 /** @param {ErrorMessage} error */
 function fail(error) {
-  if (isOver(error)) return void endDeposed();
+  if (isOver(error)) return void givingWay.endDeposed();
   tell({ state: 'failed', error }); // with which the page rejects all calls
   close(); // and the lock is free for another tab
 }
@@ -268,6 +234,6 @@ function post(message) {
 
 /** @param {Reply} reply */
 function postReply(reply) {
-  if (isOver(reply.error)) return void endDeposed();
+  if (isOver(reply.error)) return void givingWay.endDeposed();
   if (!deliveries?.reply(reply)) postMessage(reply);
 }
