@@ -106,13 +106,7 @@ def test_a_leader_whose_worker_is_busy_keeps_everything(browser: Browser, server
     heir.evaluate(COUNT_ASKS)
     server.close_gate("busy")
 
-    leader.workers[0].evaluate(
-        """() => void setTimeout(() => {
-          const request = new XMLHttpRequest();
-          request.open('GET', '/gate/busy', false);
-          request.send();
-        })"""
-    )
+    hold_worker(leader, "busy")
     heir.wait_for_function("(count) => asks >= count", arg=3 * ASKS)
     server.open_gate("busy")
 
@@ -124,7 +118,51 @@ def test_a_leader_whose_worker_is_busy_keeps_everything(browser: Browser, server
     assert heir.evaluate("states.every(({ notice }) => notice === null)")
 
 
+def test_what_a_leader_of_an_earlier_epoch_says_is_not_heard(browser: Browser, server: Server) -> None:
+    leader = browser.open(test_page(server))
+    leader.evaluate("durably.init()")
+    tab = follower(browser, server)
+    tab.evaluate(
+        """() => {
+          const channel = new BroadcastChannel('durably:test');
+          const late = (from, to, message) => channel.postMessage({ from, to, message: { ...message, epoch: 0 } });
+          channel.onmessage = ({ data: { from, message } }) => {
+            if (message.type === 'event') window.leader ??= from;
+            if (message.method !== 'trigger') return;
+            late(leader, 'all', { type: 'event', event: { type: 'run:fail', runId: 'late', sequence: 0 } });
+            late('earlier', 'all', { ...states.at(-1), state: 'leader', stage: 'jobs' });
+            late('earlier', from, { type: 'reply', id: message.id, error: { name: 'StoreError', message: 'late' } });
+            window.isSaid = true;
+          };
+        }"""
+    )
+    leader.evaluate("durably.jobs.anything.triggerAndWait(1)")
+    tab.wait_for_function("window.leader")
+    server.close_gate("held")
+    hold_worker(leader, "held")
+
+    triggered = tab.evaluate_handle("({ answer: durably.jobs.anything.triggerAndWait(2) })")
+    tab.wait_for_function("window.isSaid")
+    server.open_gate("held")
+
+    assert triggered.evaluate("({ answer }) => answer.then(({ output }) => output)") == 2
+    assert not tab.evaluate("events.some(({ runId }) => runId === 'late')")
+    assert not tab.evaluate("states.some(({ stage }) => stage === 'jobs')")
+
+
 def follower(browser: Browser, server: Server, **options: object) -> Page:
     page = browser.open(test_page(server, **LEASE, **options))
     page.wait_for_function(FOLLOWS)
     return page
+
+
+def hold_worker(page: Page, gate: str) -> None:
+    """Keep a page's worker busy until the gate is opened, as Python does that computes."""
+    page.workers[0].evaluate(
+        """(gate) => void setTimeout(() => {
+          const request = new XMLHttpRequest();
+          request.open('GET', `/gate/${gate}`, false);
+          request.send();
+        })""",
+        gate,
+    )
