@@ -44,6 +44,7 @@ class Attempt:
         self.stopped: StopExecution | None = None
         self.failed_step_name: str | None = None
         self._ended = False
+        self._idle: asyncio.Event | None = None  # since `pause`: set when no step is running
         self._stopping = asyncio.Event()
         self._failing: set[object] = set()  # the calls that are repeated
         self._environment = environment
@@ -114,6 +115,20 @@ class Attempt:
     def end(self, name: str) -> None:
         """Forget a running step."""
         self._running.pop(name, None)
+        if self._idle is not None and not self._running:
+            self._idle.set()
+
+    async def pause(self) -> None:
+        """Let no step begin until the attempt is stopped, and return when none is running."""
+        self._idle = self._idle or asyncio.Event()
+        if self._running:
+            await self._idle.wait()
+
+    async def wait_while_paused(self) -> None:
+        """Return at once, unless the attempt is paused: then raise the reason to stop, once there is one."""
+        if self._idle is not None:
+            await self._stopping.wait()
+            self.raise_if_stopped()
 
     async def end_steps(self) -> None:
         """Begin no more steps, and cancel and await those that the job left running in tasks of their own."""

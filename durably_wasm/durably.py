@@ -174,6 +174,16 @@ class Durably:
         await self._worker.stop()
         await self._emitter.drain()
 
+    async def hand_over(self) -> None:
+        """Claim nothing more, let the steps that are running end, and give the runs' leases back.
+
+        Another engine goes on with these runs at their next step.
+        """
+        self._worker.end_claims()
+        await self._processing.pause()
+        await self._worker.cancel()
+        await self._emitter.drain()
+
     async def __aenter__(self) -> Self:
         """Start, as `init` does."""
         await self.init()

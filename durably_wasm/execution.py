@@ -73,6 +73,10 @@ class Execution:
         if self._job is not None:
             self._job.cancel()
 
+    async def pause(self) -> None:
+        """Let the job begin no further step until it is stopped, and return when none is running."""
+        await self._attempt.pause()
+
     async def renew_if_overdue(self) -> None:
         """Renew the lease if that was due a whole lease ago: the machine was asleep, and the lease is over."""
         if self._attempt.stopped is None and self._clock.now() - self._renewed >= timedelta(

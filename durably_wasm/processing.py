@@ -31,6 +31,7 @@ class Processing:
         self._handles = handles
         self._wake = wake
         self._executions: dict[str, Execution] = {}
+        self._paused = False
 
     @property
     def waits_for_store(self) -> bool:
@@ -44,6 +45,8 @@ class Processing:
         try:
             await to_its_end(self._claim(worker_id, epoch, claimed))
             for execution in claimed:
+                if self._paused:  # since the claim began
+                    await execution.pause()
                 await execution.run_to_end()
         except asyncio.CancelledError:
             for execution in claimed:
@@ -58,6 +61,11 @@ class Processing:
         """Stop the execution of a run, if it is one of this engine's."""
         if execution := self._executions.get(run_id):
             execution.stop(reason)
+
+    async def pause(self) -> None:
+        """Let no run begin another step, and return when no step is running."""
+        self._paused = True
+        await asyncio.gather(*(execution.pause() for execution in self._executions.values()))
 
     async def _claim(self, worker_id: str, epoch: int | None, claimed: list[Execution]) -> None:
         environment = self._environment

@@ -84,6 +84,7 @@ class StepContext:
                 self._warn_of_repetition(name)
             stored = await self._attempt.stored_step(name)
             return _result_schema(name, fn, returns).from_json(stored.output)
+        await self._attempt.wait_while_paused()
         execution = _StepExecution(self._attempt, name, self._attempt.begin(name))
         token = _current_step.set(name)
         try:

@@ -67,12 +67,25 @@ class Worker:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
-    async def stop(self) -> None:
-        """Take on nothing new, and return when what is in flight has ended."""
+    def end_claims(self) -> None:
+        """Take on nothing new."""
         self._stopping = True
         self.wake()
+
+    async def cancel(self) -> None:
+        """Take on nothing new, cancel what is in flight, and return when it has ended."""
+        self.end_claims()
+        await cancel_and_wait(*self._running)
+        await self._rest()
+
+    async def stop(self) -> None:
+        """Take on nothing new, and return when what is in flight has ended."""
+        self.end_claims()
         if self._running:
             await asyncio.wait(self._running)
+        await self._rest()
+
+    async def _rest(self) -> None:
         self._running = []
         if self._polling is not None:
             await cancel_and_wait(self._polling)
@@ -116,5 +129,4 @@ class Worker:
             self._report(error)
         self._outage = True
         if is_final:
-            self._stopping = True
-            self.wake()
+            self.end_claims()

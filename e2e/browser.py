@@ -29,6 +29,7 @@ class Browser:
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         self.troubles: list[str] = []
         self._profile = profile
+        self._suspended: set[int] = set()
         self.context: BrowserContext = playwright.chromium.launch_persistent_context(
             str(profile), executable_path=EXECUTABLE, args=[*QUIET, *sandbox, *flags], **options
         )
@@ -54,7 +55,24 @@ class Browser:
         page.goto(url)
         return page
 
+    def suspend(self, page: Page) -> int:
+        """Stop the process that renders a page, its worker in it, as a closed lid does; return it for `wake`."""
+        before = self._seconds_computed()
+        page.evaluate("() => { for (const end = performance.now() + 300; performance.now() < end; ); }")
+        after = self._seconds_computed()
+        process = max(after, key=lambda process: after[process] - before.get(process, 0))
+        os.kill(process, signal.SIGSTOP)
+        self._suspended.add(process)
+        return process
+
+    def wake(self, process: int) -> None:
+        """Let a suspended process go on."""
+        os.kill(process, signal.SIGCONT)
+        self._suspended.remove(process)
+
     def close(self) -> None:
+        for process in list(self._suspended):  # which would not let itself be closed
+            self.wake(process)
         with suppress(PlaywrightError):  # a killed browser cannot be closed
             self.context.close()
 
@@ -72,6 +90,15 @@ class Browser:
         while more := {process for process, parent in parents.items() if parent in family} - family:
             family |= more
         return sum(_proportional_set(process) for process in family)
+
+    def _seconds_computed(self) -> dict[int, float]:
+        """The renderers, with the time that each has computed."""
+        browser = self.context.browser
+        assert browser is not None
+        session = browser.new_browser_cdp_session()
+        processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+        session.detach()
+        return {process["id"]: process["cpuTime"] for process in processes if process["type"] == "renderer"}
 
     def _processes(self) -> list[int]:
         mark = f"--user-data-dir={self._profile}".encode()

@@ -93,6 +93,11 @@ class Host:
             await self._durably.stop()
             await self._durably.store.close()
 
+    async def hand_over(self) -> None:
+        """Let the steps that are running end, and leave their runs to the next engine."""
+        assert self._durably is not None
+        await self._durably.hand_over()
+
     async def _create(self, params: Params, modules: list[dict[str, str]]) -> Durably:
         options = snake_case_options(params["options"])
         store = STORES[params["store"]](params["database"], params["durability"])

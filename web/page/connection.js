@@ -6,11 +6,12 @@
  * leads then. The engine applies none twice.
  */
 import { LeasedRuns } from './leased.js';
+import { Life } from './life.js';
 import { OtherEngine } from './other_engine.js';
 import { Sent } from './outbox.js';
 import { OwnEngine } from './own_engine.js';
 import { persist } from './storage.js';
-import { Calls } from '../shared/rpc.js';
+import { Calls, toError } from '../shared/rpc.js';
 import { showAlive } from '../shared/tabs.js';
 
 /** @import { Call, DurablyEvent, ErrorMessage, OpenParams, Reply, State, ToClient } from '../shared/protocol.js' */
@@ -38,6 +39,7 @@ export class Connection {
   #database;
   #own;
   #other;
+  #life;
   #follows = false;
   #sent;
   #calls = new Calls((call) => this.#send(call));
@@ -51,16 +53,22 @@ export class Connection {
     const tab = crypto.randomUUID();
     this.#database = params.database;
     this.#sent = new Sent(params.database, tab);
-    showAlive(params.database, tab);
-    this.#other = new OtherEngine(params.database, tab, {
+    showAlive(params.database, tab).catch(() => {}); // a browser without locks has no followers either
+    this.#other = new OtherEngine(params.database, tab, params.app, {
+      state: () => this.state,
       settle: (reply) => this.#settle(reply),
       hear: ({ event }) => this.#emit(event),
       followed: (state, isNew) => this.#hearLeader(state, isNew),
+      dismissed: (state) => this.#giveUp(state),
     });
     this.#own = new OwnEngine(params, { receive: (message) => this.#receive(message), fail: (reason) => this.#fail(reason) });
     this.#own.start();
-    addEventListener('pagehide', this.#onPageHide);
-    addEventListener('pageshow', this.#onPageShow);
+    this.#life = new Life({
+      leave: () => this.#own.end(), // its requests are aborted then, which is no failure of a job
+      sleep: () => this.#sleep(),
+      wake: () => this.#wake(),
+      isAwaited: () => this.#follows || this.#other.isWaiting,
+    });
     this.ready = /** @type {Promise<{ jobs: Record<string, string> }>} */ (this.call('init', {}));
     this.ready.then(({ jobs }) => (this.jobNames = jobs), () => {}); // whoever awaits `ready` hears why it failed
   }
@@ -83,9 +91,7 @@ export class Connection {
    * @param {object} params
    */
   call(method, params) {
-    const answer = this.#calls.call(method, params);
-    if (this.#ended) this.#calls.rejectAll(this.#reason);
-    return answer;
+    return this.#ended ? Promise.reject(toError(this.#reason)) : this.#calls.call(method, params);
   }
 
   /** The calls that were rejected when their page was gone. */
@@ -138,31 +144,33 @@ export class Connection {
   /** End the worker, and reject whatever waits for it. */
   #end() {
     connections.delete(this.#database);
-    removeEventListener('pagehide', this.#onPageHide);
-    removeEventListener('pageshow', this.#onPageShow);
+    this.#life.end();
     this.#own.end();
     this.#other.close();
     this.#calls.rejectAll(this.#reason);
   }
 
-  /**
-   * A page in the back/forward cache would keep the lock, and would be thrown out of the cache for a message. And while
-   * a page is torn down its worker's requests are aborted, which must not be taken for a failure of the job.
-   */
-  #onPageHide = (/** @type {PageTransitionEvent} */ { persisted }) => {
+  /** A page in the back/forward cache would keep the lock, and would be thrown out of the cache for a message. */
+  #sleep() {
     this.#own.end();
-    if (persisted) this.#other.close();
-  };
+    this.#other.close();
+  }
 
-  #onPageShow = (/** @type {PageTransitionEvent} */ { persisted }) => {
-    if (!persisted) return;
+  #wake() {
+    this.#other.reopen();
+    this.#begin();
+  }
+
+  /** Start a worker in the place of the one before, which has ended; it queues like any other. */
+  #begin() {
+    this.#own.end();
+    this.#other.unfollow();
     this.#follows = false;
     this.leased.clear();
-    this.#other.reopen();
     this.#tell(UNTOLD);
     this.#own.start();
     this.#calls.repeat();
-  };
+  }
 
   /** @param {Call} call */
   #send(call) {
@@ -191,10 +199,28 @@ export class Connection {
       case 'event':
         return this.#emit(message.event);
       case 'state':
-        return this.#hearOwnState(message);
+        return message.state === 'stopped' ? this.#hearOwnEnd(message) : this.#hearOwnState(message);
       default:
         return /** @satisfies {never} */ (message);
     }
+  }
+
+  /**
+   * The own worker has ended: another tab took the lock from it, or, with an error, this page has to be reloaded.
+   * @param {State} state
+   */
+  #hearOwnEnd(state) {
+    if (state.error) this.#giveUp(state);
+    else this.#begin();
+  }
+
+  /**
+   * Give up, as a leader of a newer version demands.
+   * @param {State} state
+   */
+  #giveUp({ notice, error }) {
+    this.#tell({ ...this.state, state: 'stopped', stage: null, notice, error });
+    this.#end();
   }
 
   /** @param {State} state */
@@ -202,7 +228,8 @@ export class Connection {
     const follows = state.state === 'follower';
     const turned = follows !== this.#follows;
     this.#follows = follows;
-    this.#tell(state);
+    this.#other.outdoneBy(state.epoch);
+    this.#tell(follows && !turned ? { ...this.state, notice: state.notice } : state);
     if (!turned) return;
     this.leased.clear();
     if (follows) this.#other.follow();

@@ -12,6 +12,7 @@ import { toError } from '../shared/rpc.js';
  * @property {string[]} [packages]  packages beyond the engine's own
  * @property {'indexeddb' | 'sqlite'} [store]  where runs are kept; 'sqlite' is faster, and falls back to 'indexeddb'
  * @property {Durability} [durability]  `relaxed` commits survive a crash of tab and browser, `strict` ones a power cut too
+ * @property {string | null} [app]  this app's version, such as '1.4.2': a tab with an older one lets this one lead
  * @property {number} [pollingIntervalMs]
  * @property {number} [leaseMs]
  * @property {number} [leaseRenewIntervalMs]
@@ -37,7 +38,7 @@ const ENGINE_OPTIONS = [
  * @param {DurablyOptions} options
  * @returns {OpenParams}
  */
-export function checkOptions({ database, jobs, packages = [], store = 'indexeddb', durability = 'relaxed', ...options }) {
+export function checkOptions({ database, jobs, packages = [], store = 'indexeddb', durability = 'relaxed', app = null, ...options }) {
   if (typeof database !== 'string' || database === '') throw invalid('database must be text and not empty');
   const modules = [jobs].flat();
   if (modules.length === 0 || modules.some((url) => typeof url !== 'string' || url === '')) {
@@ -47,9 +48,10 @@ export function checkOptions({ database, jobs, packages = [], store = 'indexeddb
   if (!DURABILITIES.includes(durability)) {
     throw invalid(`durability must be "relaxed" or "strict", not ${JSON.stringify(durability)}`);
   }
+  if (app !== null && (typeof app !== 'string' || app === '')) throw invalid(`app must be text, not ${JSON.stringify(app)}`);
   const unknown = Object.keys(options).filter((name) => !ENGINE_OPTIONS.includes(name));
   if (unknown.length > 0) throw invalid(`there is no option ${unknown.join(', ')}; there are: ${ENGINE_OPTIONS.join(', ')}`);
-  return { database, jobs: modules.map((url) => new URL(url, document.baseURI).href), packages, store, durability, options };
+  return { database, jobs: modules.map((url) => new URL(url, document.baseURI).href), packages, store, durability, app, options };
 }
 
 /** @param {string} reason */

@@ -1,51 +1,74 @@
 /**
  * The engine in another tab, which this one follows. Knows how it is reached and who leads, not what is said.
+ *
+ * What a leader says that was suspended and has lost the lock comes too late: its epoch tells.
  */
-import { HELLO } from '../shared/protocol.js';
-import { ALL, Channel, ENGINE } from '../shared/tabs.js';
+import { helloOf } from '../shared/protocol.js';
+import { ALL, Channel, ENGINE, LEADER, whenGone } from '../shared/tabs.js';
 
-/** @import { EventMessage, Reply, State, ToEngine } from '../shared/protocol.js' */
+/** @import { EventMessage, Reply, State, ToClient, ToEngine } from '../shared/protocol.js' */
 /** @import { Envelope } from '../shared/tabs.js' */
 
 /**
  * @typedef {object} Follower
+ * @property {() => State} state  what is answered when others ask whether this tab, which leads, is alive
  * @property {(reply: Reply) => void} settle
  * @property {(message: EventMessage) => void} hear  called with the leader's events
  * @property {(state: State, isNew: boolean) => void} followed  called with the leader's states; new: another led before
+ * @property {(state: State) => void} dismissed  called when the leader cannot serve this page
  */
 
 export class OtherEngine {
   #database;
   #tab;
+  #hello;
   #follower;
   #channel;
   #isFollowed = false;
   /** @type {string | null} the leader's address; null until it was heard */
   #leader = null;
+  #epoch = 0; // the newest that was heard
+  /** @type {Set<string>} the workers in other tabs that wait for the lock */
+  #waiting = new Set();
 
   /**
    * @param {string} database
    * @param {string} tab this tab's address
+   * @param {string | null} app this page's version
    * @param {Follower} follower
    */
-  constructor(database, tab, follower) {
+  constructor(database, tab, app, follower) {
     this.#database = database;
     this.#tab = tab;
+    this.#hello = helloOf(app);
     this.#follower = follower;
     this.#channel = this.#open();
+  }
+
+  /** Whether another tab is known to wait for the lock. */
+  get isWaiting() {
+    return this.#waiting.size > 0;
   }
 
   /** Ask who leads, and hear it from then on. */
   follow() {
     this.#isFollowed = true;
     this.#leader = null;
-    this.post(HELLO);
+    this.post(this.#hello);
   }
 
   /** Hear no other engine any more: this page's own one leads, and all that could be heard is itself. */
   unfollow() {
     this.#isFollowed = false;
     this.#leader = null;
+  }
+
+  /**
+   * Take the epoch of this page's own engine, which has the lock, for the newest.
+   * @param {number | null} epoch null: not known yet
+   */
+  outdoneBy(epoch) {
+    this.#epoch = epoch ?? this.#epoch;
   }
 
   /** @param {ToEngine} message */
@@ -64,15 +87,40 @@ export class OtherEngine {
   }
 
   #open() {
-    return new Channel(this.#database, this.#tab, (envelope) => this.#receive(envelope), [this.#tab, ALL]);
+    return new Channel(this.#database, this.#tab, (envelope) => this.#receive(envelope), [this.#tab, ALL, LEADER]);
   }
 
   /** @param {Envelope} envelope */
-  #receive({ from, message }) {
+  #receive({ from, to, message }) {
+    if (to === LEADER) return this.#answer(from);
+    this.#hear(from, to, /** @type {ToClient} */ (message));
+  }
+
+  /**
+   * Show a waiting worker that this tab is alive, though its Python may be busy.
+   * @param {string} worker
+   */
+  #answer(worker) {
+    if (this.#isFollowed) return;
+    this.#channel.post(worker, this.#follower.state());
+    if (this.#waiting.has(worker)) return;
+    this.#waiting.add(worker);
+    void whenGone(this.#database, worker).then(() => this.#waiting.delete(worker));
+  }
+
+  /**
+   * @param {string} from
+   * @param {string} to
+   * @param {ToClient} message
+   */
+  #hear(from, to, message) {
+    if (this.#isLate(message.epoch)) return;
     if (message.type === 'reply') return this.#follower.settle(message);
     if (!this.#isFollowed) return;
-    if (message.type === 'state') this.#hearState(from, message);
-    else if (message.type === 'event' && from === this.#leader) this.#follower.hear(message);
+    if (message.type === 'event') return from === this.#leader ? this.#follower.hear(message) : undefined;
+    if (message.state === 'starting' || message.state === 'leader') return this.#hearState(from, message);
+    if (message.state === 'stopped' && to === this.#tab) return this.#follower.dismissed(message);
+    if (from === this.#leader) this.#hearEnd(message);
   }
 
   /**
@@ -80,10 +128,24 @@ export class OtherEngine {
    * @param {State} state
    */
   #hearState(from, state) {
-    if (state.state !== 'starting' && state.state !== 'leader') return; // it is ending: the next one will tell
     const isNew = from !== this.#leader;
     this.#leader = from;
-    if (isNew) this.post(HELLO);
+    if (isNew) this.post(this.#hello);
     this.#follower.followed(state, isNew);
+  }
+
+  /**
+   * The leader has ended: the next one will tell, or has told when it was not believed yet.
+   * @param {State} state
+   */
+  #hearEnd({ state }) {
+    if (state === 'failed') this.#epoch = 0; // its database may be gone, and its epochs with it
+    this.follow();
+  }
+
+  /** @param {number | null | undefined} epoch null: not known yet */
+  #isLate(epoch) {
+    this.#epoch = Math.max(this.#epoch, epoch ?? 0);
+    return epoch != null && epoch < this.#epoch;
   }
 }

@@ -1,7 +1,7 @@
 /**
  * This page's own worker, in which an engine leads or waits to. Knows its life, not what it says.
  */
-import { HELLO } from '../shared/protocol.js';
+import { helloOf } from '../shared/protocol.js';
 
 /** @import { OpenParams, ToClient, ToEngine } from '../shared/protocol.js' */
 
@@ -27,18 +27,20 @@ export class OwnEngine {
   }
 
   start() {
-    const { database } = this.#params;
+    const { database, app } = this.#params;
     const worker = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: `durably:${database}` });
     worker.onmessage = ({ data }) => this.#owner.receive(data);
     worker.onerror = (event) => this.#fail(event);
     this.#worker = worker;
-    this.post(HELLO);
+    this.post(helloOf(app));
     this.post({ type: 'call', id: 'open', method: 'open', params: this.#params });
   }
 
-  /** End the worker, which frees the lock for the next. */
+  /** End the worker, which frees the lock for the next. What it may still say while it computes is not heard. */
   end() {
-    this.#worker?.terminate();
+    if (this.#worker === null) return;
+    this.#worker.onmessage = this.#worker.onerror = null;
+    this.#worker.terminate();
     this.#worker = null;
   }
 

@@ -9,8 +9,16 @@ import { SCHEMA_VERSION } from './schema.js';
 
 /** @import { EventType } from './events.js' */
 
-/** @type {Hello} what a client says first */
-export const HELLO = { type: 'hello', protocol: 1, schema: SCHEMA_VERSION, app: null };
+const PROTOCOL_VERSION = 1;
+
+/**
+ * Return what a client says first.
+ * @param {string | null} app the app's own version
+ * @returns {Hello}
+ */
+export function helloOf(app) {
+  return { type: 'hello', protocol: PROTOCOL_VERSION, schema: SCHEMA_VERSION, app };
+}
 
 /**
  * The calls that `durably_wasm/browser/host.py` answers, with their parameters; a test keeps the two equal.
@@ -69,6 +77,7 @@ export const METHODS = /** @type {const} */ ([
  * @property {string[]} packages  names of packages beyond the engine's own
  * @property {StoreInfo['kind']} store
  * @property {Durability} durability
+ * @property {string | null} app  the app's version
  * @property {Record<string, unknown>} options  the engine's, in camelCase
  */
 
@@ -92,8 +101,8 @@ export const METHODS = /** @type {const} */ ([
  * @property {object} params
  * @property {boolean} [again]  it was sent before, and may have been applied
  *
- * @typedef {{ type: 'reply', id: string, result: unknown, error?: undefined }
- *   | { type: 'reply', id: string, error: ErrorMessage, result?: undefined }} Reply
+ * @typedef {{ type: 'reply', id: string, epoch?: number | null, result: unknown, error?: undefined }
+ *   | { type: 'reply', id: string, epoch?: number | null, error: ErrorMessage, result?: undefined }} Reply
  * @typedef {{ type: EventType, timestamp: string, sequence: number, [field: string]: any }} DurablyEvent
  * @typedef {{ type: 'event', epoch: number | null, event: DurablyEvent }} EventMessage
  * @typedef {object} State

@@ -7,11 +7,12 @@
 /**
  * @typedef {object} Envelope
  * @property {string} from
- * @property {string} to  a tab, or `ENGINE`, or `ALL` tabs
+ * @property {string} to  a tab, or `ENGINE`, or `LEADER`, or `ALL` tabs
  * @property {ToClient | ToEngine} message
  */
 
 export const ENGINE = 'engine';
+export const LEADER = 'leader'; // the page and the worker of the tab that leads: where others ask whether it lives
 export const ALL = 'all';
 
 /** One end of the channel. */
@@ -45,12 +46,27 @@ export class Channel {
 }
 
 /**
- * Hold a lock for this tab's life, by which others see that it is alive.
+ * Hold a lock, for the life of this page or worker, by which others see that it is alive.
  * @param {string} database
  * @param {string} tab
+ * @returns {Promise<() => void>} its release, once it is held
  */
 export function showAlive(database, tab) {
-  navigator.locks.request(nameOf(database, tab), () => new Promise(() => {})).catch(() => {});
+  return new Promise((resolve, reject) => {
+    navigator.locks
+      .request(nameOf(database, tab), () => new Promise((release) => resolve(() => release(undefined))))
+      .catch(reject);
+  });
+}
+
+/**
+ * Resolve when somebody who showed to be alive does so no more.
+ * @param {string} database
+ * @param {string} tab
+ * @returns {Promise<void>}
+ */
+export async function whenGone(database, tab) {
+  await navigator.locks.request(nameOf(database, tab), () => {});
 }
 
 /**

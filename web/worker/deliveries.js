@@ -3,9 +3,9 @@
  * outbox, whose page may be gone. Knows where a call comes from and where its reply goes, not what it does.
  */
 import { Outbox } from '../shared/outbox.js';
-import { ALL, Channel, ENGINE, whoIsAlive } from '../shared/tabs.js';
+import { ALL, Channel, ENGINE, LEADER, whoIsAlive } from '../shared/tabs.js';
 
-/** @import { Call, EventMessage, Reply, State, ToEngine } from '../shared/protocol.js' */
+/** @import { Call, EventMessage, Hello, Reply, State, ToEngine } from '../shared/protocol.js' */
 /** @import { Entry } from '../shared/outbox.js' */
 /** @import { Envelope } from '../shared/tabs.js' */
 
@@ -14,6 +14,7 @@ import { ALL, Channel, ENGINE, whoIsAlive } from '../shared/tabs.js';
  * @property {(call: Call) => void} pass  takes a call, and posts its reply in time
  * @property {(call: Call) => Promise<Reply>} apply  applies a call that may have been applied before
  * @property {(call: Call, reply: Reply) => void} report  tells of a call that was rejected when its page was gone
+ * @property {(hello: Hello) => State | null} meet  takes what another tab says first, and returns its answer
  * @property {() => State} state
  */
 
@@ -43,7 +44,7 @@ export class Deliveries {
     this.#engine = engine;
     this.#outbox = Outbox.open(database);
     this.#outbox.catch(() => {}); // a browser that cannot keep an outbox still has its live calls
-    this.#channel = new Channel(database, crypto.randomUUID(), (envelope) => this.#receive(envelope), [ENGINE]);
+    this.#channel = new Channel(database, crypto.randomUUID(), (envelope) => this.#receive(envelope), [ENGINE, LEADER]);
   }
 
   /**
@@ -87,11 +88,13 @@ export class Deliveries {
   }
 
   /** @param {Envelope} envelope */
-  #receive({ from, message }) {
+  #receive({ from, to, message }) {
     const { type } = /** @type {ToEngine} */ (message);
     if (type === 'hello') {
+      const answer = this.#engine.meet(/** @type {Hello} */ (message));
+      if (answer) this.#channel.post(from, answer);
+      if (to === LEADER) return; // it only asks whether this tab is alive
       this.#followers.add(from);
-      this.#channel.post(from, this.#engine.state());
       if (this.#engine.state().stage === 'ready') void this.#look(); // a page that was reloaded left its calls there
     } else if (type === 'call') {
       const call = /** @type {Call} */ (message);

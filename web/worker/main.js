@@ -6,10 +6,11 @@
 import { bootPython, finishBoot, installPackages } from './boot.js';
 import { IndexedDb } from './bridge/indexeddb.js';
 import { Deliveries } from './deliveries.js';
-import { holdLock } from './locks.js';
+import { GivingWay, isOver } from './giving_way.js';
 import { readModules } from './modules.js';
 import { persistence } from './persistence.js';
 import { chooseKind, openSqlite, prepareIndexedDb } from './storage.js';
+import { succeed } from './succession.js';
 import { attachFile, toFile } from './transfer.js';
 import { toErrorMessage } from '../shared/rpc.js';
 
@@ -26,9 +27,16 @@ import { toErrorMessage } from '../shared/rpc.js';
  * @property {(method: string, message: string) => void} report_rejection
  * @property {(call: string) => void} handle
  * @property {() => Promise<void>} close
+ * @property {() => Promise<void>} hand_over
  *
  * @typedef {{ epoch: number, error?: undefined } | { error: ErrorMessage }} Opened
  */
+
+/** @type {Notice} */
+const SUSPENDED = {
+  name: 'LeaderSuspended',
+  message: 'The tab that does the work does not answer. Bring it to the front or close it, and the work goes on.',
+};
 
 /** @type {State} */
 let state = {
@@ -48,6 +56,7 @@ let deliveries = null;
 let sqlite = null;
 /** @type {Call[]} calls that came before the host was there */
 let early = [];
+const givingWay = new GivingWay({ state: () => state, tell, handOver });
 
 addEventListener('message', ({ data }) => receive(data));
 
@@ -55,6 +64,7 @@ addEventListener('message', ({ data }) => receive(data));
 function receive(message) {
   switch (message.type) {
     case 'hello':
+      givingWay.hello = message;
       return;
     case 'call':
       if (message.method === 'open') return void open(/** @type {OpenParams} */ (message.params));
@@ -71,7 +81,9 @@ function receive(message) {
  * @returns {Promise<Reply>}
  */
 async function apply(call) {
-  return JSON.parse((await host?.apply(JSON.stringify(call))) ?? '');
+  const reply = JSON.parse((await host?.apply(JSON.stringify(call))) ?? '');
+  if (isOver(reply.error)) return givingWay.endDeposed();
+  return { ...reply, epoch: state.epoch };
 }
 
 /**
@@ -108,9 +120,17 @@ async function open(params) {
   try {
     database = params.database;
     const { kind, notice } = await chooseKind(database, params.store);
-    await holdLock(database, () => tell({ state: 'follower', notice }));
+    await succeed({
+      database,
+      hello: givingWay.hello,
+      leaseMs: params.options.leaseMs,
+      canSteal: kind === 'indexeddb',
+      onWaiting: () => tell({ state: 'follower', notice }),
+      onSilence: (isSilent) => tell({ notice: isSilent ? SUSPENDED : notice }),
+      onLost: () => givingWay.endDeposed(),
+    });
     if (state.state === 'follower') early = []; // the page has sent them to the leader; what still waits it sends again
-    deliveries = new Deliveries(database, { pass, apply, report, state: () => state });
+    deliveries = new Deliveries(database, { pass, apply, report, meet: (hello) => givingWay.meet(hello), state: () => state });
     for (const call of early) deliveries.know(call);
     if (kind === 'indexeddb') await prepareIndexedDb(database, tellNotice);
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
@@ -181,8 +201,18 @@ async function stop({ id }) {
   close(); // which releases the lock
 }
 
+/** End the engine, but let the steps that are running end before: the next one goes on at the next steps. */
+async function handOver() {
+  await host?.hand_over();
+  const ended = host;
+  host = null; // what comes from here on is for the next engine
+  await ended?.close();
+  sqlite?.close();
+}
+
 /** @param {ErrorMessage} error */
 function fail(error) {
+  if (isOver(error)) return void givingWay.endDeposed();
   tell({ state: 'failed', error }); // with which the page rejects all calls
   close(); // and the lock is free for another tab
 }
@@ -200,7 +230,13 @@ function tell(change) {
 
 /** @param {ToClient} message */
 function post(message) {
-  if (message.type === 'reply' && deliveries?.reply(message)) return;
-  if (message.type !== 'reply') deliveries?.tellAll(message);
+  if (message.type === 'reply') return postReply({ ...message, epoch: state.epoch });
+  deliveries?.tellAll(message);
   postMessage(message);
+}
+
+/** @param {Reply} reply */
+function postReply(reply) {
+  if (isOver(reply.error)) return void givingWay.endDeposed();
+  if (!deliveries?.reply(reply)) postMessage(reply);
 }
