@@ -4,7 +4,7 @@
  * What a leader says that was suspended and has lost the lock comes too late: its epoch tells.
  */
 import { helloOf } from '../shared/protocol.js';
-import { ALL, Channel, ENGINE, LEADER, whenGone } from '../shared/tabs.js';
+import { ALL, Channel, ENGINE, LEADER, signsOf, whenGone } from '../shared/tabs.js';
 
 /** @import { EventMessage, Reply, State, ToClient, ToEngine } from '../shared/protocol.js' */
 /** @import { Envelope } from '../shared/tabs.js' */
@@ -24,6 +24,7 @@ export class OtherEngine {
   #hello;
   #follower;
   #channel;
+  #signs;
   #isFollowed = false;
   /** @type {string | null} the leader's address; null until it was heard */
   #leader = null;
@@ -43,6 +44,7 @@ export class OtherEngine {
     this.#hello = helloOf(app);
     this.#follower = follower;
     this.#channel = this.#open();
+    this.#signs = this.#openSigns();
   }
 
   /** Whether another tab is known to wait for the lock. */
@@ -79,21 +81,21 @@ export class OtherEngine {
   close() {
     this.unfollow();
     this.#channel.close();
+    this.#signs.close();
   }
 
   /** Listen again after `close`. */
   reopen() {
     this.#channel = this.#open();
+    this.#signs = this.#openSigns();
   }
 
   #open() {
-    return new Channel(this.#database, this.#tab, (envelope) => this.#receive(envelope), [this.#tab, ALL, LEADER]);
+    return new Channel(this.#database, this.#tab, (envelope) => this.#receive(envelope), [this.#tab, ALL]);
   }
 
-  /** @param {Envelope} envelope */
-  #receive({ from, to, message }) {
-    if (to === LEADER) return this.#answer(from);
-    this.#hear(from, to, /** @type {ToClient} */ (message));
+  #openSigns() {
+    return new Channel(signsOf(this.#database), this.#tab, ({ from }) => this.#answer(from), [LEADER]);
   }
 
   /**
@@ -102,18 +104,15 @@ export class OtherEngine {
    */
   #answer(worker) {
     if (this.#isFollowed) return;
-    this.#channel.post(worker, this.#follower.state());
+    this.#signs.post(worker, this.#follower.state());
     if (this.#waiting.has(worker)) return;
     this.#waiting.add(worker);
     void whenGone(this.#database, worker).then(() => this.#waiting.delete(worker));
   }
 
-  /**
-   * @param {string} from
-   * @param {string} to
-   * @param {ToClient} message
-   */
-  #hear(from, to, message) {
+  /** @param {Envelope} envelope */
+  #receive({ from, to, ...envelope }) {
+    const message = /** @type {ToClient} */ (envelope.message);
     if (this.#isLate(message.epoch)) return;
     if (message.type === 'reply') return this.#follower.settle(message);
     if (!this.#isFollowed) return;
