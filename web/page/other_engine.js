@@ -31,6 +31,7 @@ export class OtherEngine {
   #epoch = 0; // the newest that was heard
   /** @type {Set<string>} the workers in other tabs that wait for the lock */
   #waiting = new Set();
+  #watching = new AbortController();
 
   /**
    * @param {string} database
@@ -78,14 +79,17 @@ export class OtherEngine {
     this.#channel.post(ENGINE, message);
   }
 
+  /** Hear nothing any more. A page in the back/forward cache would be thrown out of it by a message, or by a lock. */
   close() {
     this.unfollow();
+    this.#watching.abort();
     this.#channel.close();
     this.#signs.close();
   }
 
   /** Listen again after `close`. */
   reopen() {
+    this.#watching = new AbortController();
     this.#channel = this.#open();
     this.#signs = this.#openSigns();
   }
@@ -107,7 +111,7 @@ export class OtherEngine {
     this.#signs.post(worker, this.#follower.state());
     if (this.#waiting.has(worker)) return;
     this.#waiting.add(worker);
-    void whenGone(this.#database, worker).then(() => this.#waiting.delete(worker));
+    void whenGone(this.#database, worker, this.#watching.signal).then(() => this.#waiting.delete(worker));
   }
 
   /** @param {Envelope} envelope */

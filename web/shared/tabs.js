@@ -69,13 +69,14 @@ export function showAlive(database, tab) {
 }
 
 /**
- * Resolve when somebody who showed to be alive does so no more.
+ * Resolve when somebody who showed to be alive does so no more, or when this is not of interest any more.
  * @param {string} database
  * @param {string} tab
+ * @param {AbortSignal} signal
  * @returns {Promise<void>}
  */
-export async function whenGone(database, tab) {
-  await navigator.locks.request(nameOf(database, tab), () => {});
+export async function whenGone(database, tab, signal) {
+  await navigator.locks.request(nameOf(database, tab), { signal }, () => {}).catch(() => {});
 }
 
 /**
