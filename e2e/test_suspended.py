@@ -17,7 +17,7 @@ ASKS = 3  # of a follower, in a lease
 FOLLOWS = "durably.state === 'follower' && states.at(-1).stage === 'ready'"
 COUNT_ASKS = """() => {
   window.asks = 0;
-  window.channel = new BroadcastChannel('durably:test');
+  window.channel = new BroadcastChannel('durably:test:signs');
   channel.onmessage = ({ data }) => { if (data.to === 'leader') asks += 1; };
 }"""
 

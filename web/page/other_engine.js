@@ -4,7 +4,7 @@
  * What a leader says that was suspended and has lost the lock comes too late: its epoch tells.
  */
 import { helloOf } from '../shared/protocol.js';
-import { ALL, Channel, ENGINE, LEADER, whenGone } from '../shared/tabs.js';
+import { ALL, Channel, ENGINE, LEADER, signsOf, whenGone } from '../shared/tabs.js';
 
 /** @import { EventMessage, Reply, State, ToClient, ToEngine } from '../shared/protocol.js' */
 /** @import { Envelope } from '../shared/tabs.js' */
@@ -24,12 +24,14 @@ export class OtherEngine {
   #hello;
   #follower;
   #channel;
+  #signs;
   #isFollowed = false;
   /** @type {string | null} the leader's address; null until it was heard */
   #leader = null;
   #epoch = 0; // the newest that was heard
   /** @type {Set<string>} the workers in other tabs that wait for the lock */
   #waiting = new Set();
+  #watching = new AbortController();
 
   /**
    * @param {string} database
@@ -43,6 +45,7 @@ export class OtherEngine {
     this.#hello = helloOf(app);
     this.#follower = follower;
     this.#channel = this.#open();
+    this.#signs = this.#openSigns();
   }
 
   /** Whether another tab is known to wait for the lock. */
@@ -76,24 +79,27 @@ export class OtherEngine {
     this.#channel.post(ENGINE, message);
   }
 
+  /** Hear nothing any more. A page in the back/forward cache would be thrown out of it by a message, or by a lock. */
   close() {
     this.unfollow();
+    this.#watching.abort();
     this.#channel.close();
+    this.#signs.close();
   }
 
   /** Listen again after `close`. */
   reopen() {
+    this.#watching = new AbortController();
     this.#channel = this.#open();
+    this.#signs = this.#openSigns();
   }
 
   #open() {
-    return new Channel(this.#database, this.#tab, (envelope) => this.#receive(envelope), [this.#tab, ALL, LEADER]);
+    return new Channel(this.#database, this.#tab, (envelope) => this.#receive(envelope), [this.#tab, ALL]);
   }
 
-  /** @param {Envelope} envelope */
-  #receive({ from, to, message }) {
-    if (to === LEADER) return this.#answer(from);
-    this.#hear(from, to, /** @type {ToClient} */ (message));
+  #openSigns() {
+    return new Channel(signsOf(this.#database), this.#tab, ({ from }) => this.#answer(from), [LEADER]);
   }
 
   /**
@@ -102,18 +108,15 @@ export class OtherEngine {
    */
   #answer(worker) {
     if (this.#isFollowed) return;
-    this.#channel.post(worker, this.#follower.state());
+    this.#signs.post(worker, this.#follower.state());
     if (this.#waiting.has(worker)) return;
     this.#waiting.add(worker);
-    void whenGone(this.#database, worker).then(() => this.#waiting.delete(worker));
+    void whenGone(this.#database, worker, this.#watching.signal).then(() => this.#waiting.delete(worker));
   }
 
-  /**
-   * @param {string} from
-   * @param {string} to
-   * @param {ToClient} message
-   */
-  #hear(from, to, message) {
+  /** @param {Envelope} envelope */
+  #receive({ from, to, ...envelope }) {
+    const message = /** @type {ToClient} */ (envelope.message);
     if (this.#isLate(message.epoch)) return;
     if (message.type === 'reply') return this.#follower.settle(message);
     if (!this.#isFollowed) return;

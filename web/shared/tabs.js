@@ -12,8 +12,17 @@
  */
 
 export const ENGINE = 'engine';
-export const LEADER = 'leader'; // the page and the worker of the tab that leads: where others ask whether it lives
+export const LEADER = 'leader'; // both the page and the worker of the tab that leads, where signs of life are asked for
 export const ALL = 'all';
+
+/**
+ * The name of a channel beside a database's own, on which those who wait ask who leads for a sign of life: they do not
+ * have to hear all the events for that.
+ * @param {string} database
+ */
+export function signsOf(database) {
+  return `${database}:signs`;
+}
 
 /** One end of the channel. */
 export class Channel {
@@ -60,13 +69,14 @@ export function showAlive(database, tab) {
 }
 
 /**
- * Resolve when somebody who showed to be alive does so no more.
+ * Resolve when somebody who showed to be alive does so no more, or when this is not of interest any more.
  * @param {string} database
  * @param {string} tab
+ * @param {AbortSignal} signal
  * @returns {Promise<void>}
  */
-export async function whenGone(database, tab) {
-  await navigator.locks.request(nameOf(database, tab), () => {});
+export async function whenGone(database, tab, signal) {
+  await navigator.locks.request(nameOf(database, tab), { signal }, () => {}).catch(() => {});
 }
 
 /**

@@ -3,7 +3,7 @@
  * outbox, whose page may be gone. Knows where a call comes from and where its reply goes, not what it does.
  */
 import { Outbox } from '../shared/outbox.js';
-import { ALL, Channel, ENGINE, LEADER, whoIsAlive } from '../shared/tabs.js';
+import { ALL, Channel, ENGINE, LEADER, signsOf, whoIsAlive } from '../shared/tabs.js';
 
 /** @import { Call, EventMessage, Hello, Reply, State, ToEngine } from '../shared/protocol.js' */
 /** @import { Entry } from '../shared/outbox.js' */
@@ -44,7 +44,8 @@ export class Deliveries {
     this.#engine = engine;
     this.#outbox = Outbox.open(database);
     this.#outbox.catch(() => {}); // a browser that cannot keep an outbox still has its live calls
-    this.#channel = new Channel(database, crypto.randomUUID(), (envelope) => this.#receive(envelope), [ENGINE, LEADER]);
+    this.#channel = new Channel(database, crypto.randomUUID(), (envelope) => this.#receive(envelope), [ENGINE]);
+    const signs = new Channel(signsOf(database), crypto.randomUUID(), ({ from }) => signs.post(from, engine.state()), [LEADER]);
   }
 
   /**
@@ -88,12 +89,11 @@ export class Deliveries {
   }
 
   /** @param {Envelope} envelope */
-  #receive({ from, to, message }) {
+  #receive({ from, message }) {
     const { type } = /** @type {ToEngine} */ (message);
     if (type === 'hello') {
       const answer = this.#engine.meet(/** @type {Hello} */ (message));
       if (answer) this.#channel.post(from, answer);
-      if (to === LEADER) return; // it only asks whether this tab is alive
       this.#followers.add(from);
       if (this.#engine.state().stage === 'ready') void this.#look(); // a page that was reloaded left its calls there
     } else if (type === 'call') {

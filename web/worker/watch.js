@@ -2,7 +2,7 @@
  * Whether the tab that leads is alive: its page and its worker are asked, and either answers. Knows the questions, not
  * what follows from silence.
  */
-import { ALL, Channel, LEADER, showAlive } from '../shared/tabs.js';
+import { Channel, LEADER, showAlive, signsOf } from '../shared/tabs.js';
 
 /** @import { Hello } from '../shared/protocol.js' */
 
@@ -23,7 +23,7 @@ export class Watch {
    * @param {() => void} leave
    */
   constructor(database, self, hello, leaseMs, leave) {
-    this.#channel = new Channel(database, self, () => (this.#heard = true), [self, ALL]);
+    this.#channel = new Channel(signsOf(database), self, () => (this.#heard = true), [self]);
     this.#hello = hello;
     this.#pauseMs = leaseMs / ASKS;
     this.#leave = leave;
@@ -41,7 +41,7 @@ export class Watch {
   }
 
   /**
-   * Ask, and say whether anything was heard of who leads in the time until the next question is due.
+   * Ask, and say whether there was an answer when the next question is due.
    * @returns {Promise<boolean>}
    */
   async ask() {
