@@ -10,13 +10,18 @@ import { OtherEngine } from './other_engine.js';
 import { Sent } from './outbox.js';
 import { OwnEngine } from './own_engine.js';
 import { persist } from './storage.js';
-import { Calls } from '../shared/rpc.js';
+import { StoredRuns } from './stored_runs.js';
+import { Calls, toError } from '../shared/rpc.js';
 import { showAlive } from '../shared/tabs.js';
 
+/** @import { ReadName } from '../shared/reads.js' */
 /** @import { Call, DurablyEvent, ErrorMessage, OpenParams, Reply, State, ToClient } from '../shared/protocol.js' */
 
 /** @type {Map<string, Connection>} by database */
 const connections = new Map();
+
+/** Calls back when the page has done what it does first. WebKit has no idle callbacks. */
+const whenIdle = globalThis.requestIdleCallback ?? setTimeout;
 
 /** @type {State} */
 const UNTOLD = {
@@ -40,6 +45,10 @@ export class Connection {
   #other;
   #follows = false;
   #sent;
+  /** @type {StoredRuns | null} what this page reads by itself; null where only the engine can */
+  #stored;
+  /** @type {Promise<{ jobs: Record<string, string> }> | null} */
+  #ready = null;
   #calls = new Calls((call) => this.#send(call));
   /** @type {Set<(event: DurablyEvent) => void>} */
   #eventListeners = new Set();
@@ -51,6 +60,7 @@ export class Connection {
     const tab = crypto.randomUUID();
     this.#database = params.database;
     this.#sent = new Sent(params.database, tab);
+    this.#stored = params.store === 'indexeddb' ? new StoredRuns(params.database) : null;
     showAlive(params.database, tab);
     this.#other = new OtherEngine(params.database, tab, {
       settle: (reply) => this.#settle(reply),
@@ -61,8 +71,7 @@ export class Connection {
     this.#own.start();
     addEventListener('pagehide', this.#onPageHide);
     addEventListener('pageshow', this.#onPageShow);
-    this.ready = /** @type {Promise<{ jobs: Record<string, string> }>} */ (this.call('init', {}));
-    this.ready.then(({ jobs }) => (this.jobNames = jobs), () => {}); // whoever awaits `ready` hears why it failed
+    whenIdle(() => this.init().catch(() => {})); // whoever awaits it hears why it failed
   }
 
   /**
@@ -75,6 +84,30 @@ export class Connection {
     const connection = new Connection(params);
     connections.set(params.database, connection);
     return connection;
+  }
+
+  /** Demand that an engine runs, here or in another tab, and resolve once it does. */
+  init() {
+    this.#ready ??= this.#init();
+    return this.#ready;
+  }
+
+  async #init() {
+    const ready = /** @type {{ jobs: Record<string, string> }} */ (await this.call('init', {}));
+    this.jobNames = ready.jobs;
+    return ready;
+  }
+
+  /**
+   * Read records; once the engine has failed or stopped, reject with the reason.
+   * @param {ReadName} name
+   * @param {object} params
+   * @returns {Promise<Record<string, any>[]>}
+   */
+  async read(name, params) {
+    if (this.#ended) throw toError(this.#reason);
+    if (this.#stored) return this.#stored.read(name, params);
+    return /** @type {Record<string, any>[]} */ (await this.call('read', { name, params }));
   }
 
   /**
@@ -142,6 +175,7 @@ export class Connection {
     removeEventListener('pageshow', this.#onPageShow);
     this.#own.end();
     this.#other.close();
+    this.#stored?.close(toError(this.#reason));
     this.#calls.rejectAll(this.#reason);
   }
 
@@ -235,6 +269,7 @@ export class Connection {
   /** @param {State} state */
   #tell(state) {
     this.state = this.#isPersistent ? { ...state, store: { ...state.store, persistence: 'persistent' } } : state;
+    this.#stored?.lookAgain();
     this.#stateListeners.forEach((listener) => listener(this.state));
     if (state.state === 'failed') this.#end();
   }

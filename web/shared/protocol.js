@@ -8,21 +8,20 @@
 import { SCHEMA_VERSION } from './schema.js';
 
 /** @import { EventType } from './events.js' */
+/** @import { ReadName } from './reads.js' */
 
 /** @type {Hello} what a client says first */
 export const HELLO = { type: 'hello', protocol: 1, schema: SCHEMA_VERSION, app: null };
 
 /**
- * The calls that `durably_wasm/browser/host.py` answers, with their parameters; a test keeps the two equal.
+ * The calls, with their parameters. `durably_wasm/browser/host.py` answers those that are not in `WITHOUT_PYTHON`; a test
+ * keeps the two equal.
  * @typedef {object} Methods
  * @property {{}} init
  * @property {{}} stop
  * @property {{ job: JobReference, input: unknown, options: TriggerOptions }} trigger
  * @property {{ job: JobReference, items: { input: unknown, options: TriggerOptions }[] }} batchTrigger
- * @property {{ id: string }} getRun
- * @property {{ filter: RunFilter }} getRuns
- * @property {{ id: string }} getSteps
- * @property {{ id: string }} getLogs
+ * @property {{ name: ReadName, params: object }} read
  * @property {{ id: string }} retrigger
  * @property {{ id: string }} cancel
  * @property {{ id: string }} deleteRun
@@ -35,10 +34,7 @@ export const METHODS = /** @type {const} */ ([
   'stop',
   'trigger',
   'batchTrigger',
-  'getRun',
-  'getRuns',
-  'getSteps',
-  'getLogs',
+  'read',
   'retrigger',
   'cancel',
   'deleteRun',
@@ -46,6 +42,9 @@ export const METHODS = /** @type {const} */ ([
   'exportDatabase',
   'importDatabase',
 ]);
+
+/** The calls that the worker's JavaScript answers by itself. */
+export const WITHOUT_PYTHON = /** @type {const} */ (['stop', 'read', 'exportDatabase']);
 
 /**
  * @typedef {{ key: string, name?: undefined } | { name: string, key?: undefined }} JobReference
@@ -70,6 +69,7 @@ export const METHODS = /** @type {const} */ ([
  * @property {StoreInfo['kind']} store
  * @property {Durability} durability
  * @property {Record<string, unknown>} options  the engine's, in camelCase
+ * @property {boolean} [isLazy]  Python is started when it is needed, and not at once
  */
 
 /**
