@@ -20,9 +20,6 @@ import { showAlive } from '../shared/tabs.js';
 /** @type {Map<string, Connection>} by database */
 const connections = new Map();
 
-/** Calls back when the page has done what it does first. WebKit has no idle callbacks. */
-const whenIdle = globalThis.requestIdleCallback ?? setTimeout;
-
 /** @type {State} */
 const UNTOLD = {
   type: 'state',
@@ -71,6 +68,7 @@ export class Connection {
     this.#own.start();
     addEventListener('pagehide', this.#onPageHide);
     addEventListener('pageshow', this.#onPageShow);
+    const whenIdle = globalThis.requestIdleCallback ?? setTimeout; // there is none in WebKit
     whenIdle(() => this.init().catch(() => {})); // whoever awaits it hears why it failed
   }
 
@@ -185,7 +183,9 @@ export class Connection {
    */
   #onPageHide = (/** @type {PageTransitionEvent} */ { persisted }) => {
     this.#own.end();
-    if (persisted) this.#other.close();
+    if (!persisted) return;
+    this.#other.close();
+    this.#stored?.rest();
   };
 
   #onPageShow = (/** @type {PageTransitionEvent} */ { persisted }) => {

@@ -58,13 +58,18 @@ export class StoredRuns {
     this.#news = Promise.withResolvers();
   }
 
+  /** Let go of the database until the next read. */
+  rest() {
+    if (this.#database) this.#drop(this.#database);
+  }
+
   /**
    * Read nothing any more.
    * @param {Error} reason with which the reads that wait reject
    */
   close(reason) {
     this.#end = reason;
-    if (this.#database) this.#drop(this.#database);
+    this.rest();
     this.lookAgain();
   }
 
