@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from types import coroutine
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class _Future(Protocol):
+    """What a coroutine hands to its task to wait for: an `asyncio.Future`, or what looks like one."""
+
+    _asyncio_future_blocking: bool
+
+    def get_loop(self) -> asyncio.AbstractEventLoop: ...
+    def add_done_callback(self, callback: Callable[[object], object], *, context: Context | None = None) -> None: ...
+    def cancelled(self) -> bool: ...
 
 
 async def to_its_end(work: Coroutine[object, object, T], *, on_cancel: Callable[[], None] = lambda: None) -> T:
@@ -15,19 +27,71 @@ async def to_its_end(work: Coroutine[object, object, T], *, on_cancel: Callable[
 
     A checkpoint is such work: once the step's function has returned, its result has to reach the store. `on_cancel`
     is called when the cancellation arrives, for work that can make haste.
+
+    The work stays in the caller's own task: in a browser, another one would cost it turns of the event loop.
     """
-    ended = asyncio.Event()
-    task = _start(work, ended)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
+    return await _Drive(on_cancel).drive(work)
+
+
+class _Drive:
+    """Runs a coroutine's work in the task of whoever awaits it, out of reach of that task's cancellation."""
+
+    def __init__(self, on_cancel: Callable[[], None]) -> None:
+        self._on_cancel = on_cancel
+        self._cancelled: asyncio.CancelledError | None = None
+
+    @coroutine
+    def drive(self, work: Coroutine[object, object, T]) -> Generator[object, None, T]:
+        error: BaseException | None = None
+        while True:
+            try:
+                waits_for = work.send(None) if error is None else work.throw(error)
+            except StopIteration as end:
+                if self._cancelled is not None:
+                    raise self._cancelled from None
+                result: T = end.value
+                return result
+            except BaseException as failure:
+                if self._cancelled is not None:
+                    raise self._cancelled from failure
+                raise
+            error = yield from self._wait(waits_for)
+
+    def _wait(self, future: Any) -> Generator[object, None, BaseException | None]:
+        """Wait for a future, or for a turn of the event loop, and return what is to be raised in the work."""
+        wait = None if future is None else _Wait(future, self._on_cancel)
         try:
-            await ended.wait()
+            yield wait
         except asyncio.CancelledError as error:
-            cancelled = error
-            on_cancel()
-    if cancelled is not None:
-        raise cancelled from (None if task.cancelled() else task.exception())
-    return task.result()
+            if wait is None:
+                self._on_cancel()
+            if wait is None or wait.has_refused:
+                self._cancelled = error
+            return error if wait is not None and wait.cancelled() else None  # cancelled by whoever owns the future
+        except BaseException as error:  # the future failed, or nobody awaits this any more
+            return error
+        return None
+
+
+class _Wait:
+    """A future as the task sees it that waits for it, whose cancellation does not reach it.
+
+    A task whose future cannot be cancelled waits for its end, and is told of its own cancellation then.
+    """
+
+    def __init__(self, future: _Future, on_cancel: Callable[[], None]) -> None:
+        self._asyncio_future_blocking = True
+        future._asyncio_future_blocking = False  # which told that it is waited for, by us now
+        self._on_cancel = on_cancel
+        self.has_refused = False
+        self.get_loop = future.get_loop
+        self.add_done_callback = future.add_done_callback
+        self.cancelled = future.cancelled
+
+    def cancel(self, msg: object = None) -> bool:
+        self.has_refused = True
+        self._on_cancel()
+        return False
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[object]) -> None:
@@ -49,22 +113,3 @@ def start(work: Coroutine[object, object, T]) -> asyncio.Task[T]:
     if sys.version_info >= (3, 12):
         return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
     return asyncio.create_task(work)
-
-
-if sys.version_info >= (3, 12):
-
-    def _start(work: Coroutine[object, object, T], ended: asyncio.Event) -> asyncio.Task[T]:
-        return start(_telling(work, ended))
-
-    async def _telling(work: Coroutine[object, object, T], ended: asyncio.Event) -> T:
-        """Set `ended` in the work's own last turn: a task's callbacks are called a turn of the loop later."""
-        try:
-            return await work
-        finally:
-            ended.set()
-else:
-
-    def _start(work: Coroutine[object, object, T], ended: asyncio.Event) -> asyncio.Task[T]:
-        task = start(work)  # may be cancelled before its first turn, so nothing in it can tell its end
-        task.add_done_callback(lambda _: ended.set())
-        return task

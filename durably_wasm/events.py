@@ -276,7 +276,7 @@ class Emitter:
         except Exception as error:
             self._report(error, event)
         else:
-            if inspect.isawaitable(outcome):
+            if outcome is not None and inspect.isawaitable(outcome):
                 self._follow(outcome, event)
 
     def _follow(self, outcome: Awaitable[object], event: Event) -> None:

@@ -26,6 +26,8 @@ from durably_wasm.payloads import JsonValue
 from durably_wasm.triggering import Triggering
 from durably_wasm.waiting import OnLog, OnProgress, wait_for_run
 
+_FIELDS = [field.name for field in fields(Run)]
+
 
 class JobHandle(Generic[In, Out]):
     """One registered job of an engine; `create_durably` makes it."""
@@ -215,4 +217,4 @@ def _typed(definition: JobDefinition[In, Out], run: Run) -> dict[str, Any]:
 
 
 def _values(run: Run) -> dict[str, Any]:
-    return {field.name: getattr(run, field.name) for field in fields(Run)}
+    return {name: getattr(run, name) for name in _FIELDS}

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from durably_wasm.cli.serving import site_app
+from durably_wasm.cli.serving import ASK_EACH_TIME, site_app
 
 PATIENCE_S = 60
 
@@ -24,7 +24,9 @@ PATIENCE_S = 60
 class Server:
     """Serves one built site on a free port, in a thread of its own, with these headers in every answer."""
 
-    def __init__(self, site: Path, headers: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, site: Path, headers: Sequence[tuple[str, str]] = (), *, cache_control: str = ASK_EACH_TIME
+    ) -> None:
         self._entries: list[str] = []
         self._news = threading.Condition()
         self._gates: dict[str, asyncio.Event] = {}
@@ -36,7 +38,7 @@ class Server:
                 Mount("/", self._serve),
             ]
         )
-        self._site = site_app(site)
+        self._site = site_app(site, cache_control)
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self._uvicorn = uvicorn.Server(

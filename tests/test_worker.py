@@ -179,6 +179,23 @@ class TestWakeUp:
         assert store.calls.count("claim_next") == 6
         await at_once(durably.stop())
 
+    async def test_is_when_it_looks_after_what_is_old_and_not_after_each_run(
+        self, engine: Engine, settle: Settle, clock: FakeClock, intercept: Intercept, at_once: AtOnce
+    ) -> None:
+        store = intercept(MemoryStore())
+        durably = engine(echo, store=store)
+        await durably.init()
+        await settle()
+        assert store.calls.count("get_runs") == 1
+        for _ in range(3):
+            await durably.jobs.job.trigger(1)
+            await settle()
+        assert (store.calls.count("claim_next"), store.calls.count("get_runs")) == (7, 1)
+        clock.advance(1_000)
+        await settle()
+        assert store.calls.count("get_runs") == 2
+        await at_once(durably.stop())
+
 
 class TestStop:
     async def test_waits_for_the_runs_in_flight_and_takes_on_no_other(self, engine: Engine, settle: Settle) -> None:

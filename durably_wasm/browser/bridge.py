@@ -5,13 +5,15 @@ Text crosses, not proxies: a proxy costs a hundred times what it holds, and has 
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import durably_wasm_js
 from pyodide.ffi import JsException, create_proxy
 
+from durably_wasm.end import End
 from durably_wasm.errors import StoreError
 from durably_wasm.payloads import JsonValue, encode
 from durably_wasm.stores.durability import Durability, check_durability
@@ -19,7 +21,7 @@ from durably_wasm.stores.indexeddb import Decision
 from durably_wasm.stores.indexeddb import IndexedDbStore as Store
 from durably_wasm.stores.operations import Operation
 from durably_wasm.stores.rows import Record, SqlRow
-from durably_wasm.stores.sql_driver import SqlValue, refusal
+from durably_wasm.stores.sql_driver import SqlValue, Statement, refusal
 from durably_wasm.stores.sqlite import SqliteStore
 from durably_wasm.stores.transactions import Found
 
@@ -40,17 +42,24 @@ class IndexedDbStore(Store):
 
 
 class IndexedDbDriver:
-    """An `ObjectDriver` over `web/worker/bridge/indexeddb.js`."""
+    """An `ObjectDriver` over `web/worker/bridge/indexeddb.js`.
+
+    JavaScript gets two functions for the database's whole life, and a number for each transaction: proxies and
+    promises of every transaction's own would cost as much as the transaction.
+    """
 
     def __init__(self, name: str, durability: Durability = "relaxed") -> None:
         self._name = name
         self._durability = durability
         self._database: Any = None
+        self._transactions: dict[int, _Transaction] = {}
+        self._numbers = itertools.count()
 
     async def open(self) -> None:
         """Open the database and upgrade its schema; harmless when it is open."""
         if self._database is None:
-            self._database = await _settled(durably_wasm_js.openIndexedDb(self._name, self._durability))
+            functions = create_proxy(self._decide), create_proxy(self._end)  # JavaScript destroys them
+            self._database = await _settled(durably_wasm_js.openIndexedDb(self._name, self._durability, *functions))
 
     async def close(self) -> None:
         """Close the database; harmless when it is closed."""
@@ -60,19 +69,23 @@ class IndexedDbDriver:
 
     async def transact(self, reads: list[Operation], decide: Callable[[Found], Decision]) -> None:
         """Read, let `decide` answer, and so on until it returns writes; return when those are committed."""
-        raised: list[Exception] = []
+        database, number = self._opened(), next(self._numbers)
+        transaction = self._transactions[number] = _Transaction(decide)
+        database.transact(number, json.dumps(reads))
+        await transaction.end
+        if transaction.raised is not None:
+            raise transaction.raised
 
-        def decide_text(found: str) -> str:
-            try:
-                return json.dumps(decide(json.loads(found)))
-            except Exception as error:  # raised below, in Python: the transaction ends with nothing written
-                raised.append(error)
-                return '{"writes":[]}'
+    def _decide(self, number: int, found: str) -> str:
+        transaction = self._transactions[number]
+        try:
+            return json.dumps(transaction.decide(json.loads(found)))
+        except Exception as error:  # raised by `transact`: the database's transaction ends with nothing written
+            transaction.raised = error
+            return '{"writes":[]}'
 
-        # JavaScript ends the transaction, and then destroys the proxy, whether or not anyone waits for it here
-        await _settled(self._opened().transact(json.dumps(reads), create_proxy(decide_text)))
-        if raised:
-            raise raised[0]
+    def _end(self, number: int, refusal: str | None) -> None:
+        self._transactions.pop(number).end.come(_store_error(**json.loads(refusal)) if refusal else None)
 
     async def query(self, name: str, params: Mapping[str, JsonValue]) -> list[Record]:
         """Run one of the named reads of `web/shared/reads.js`."""
@@ -83,6 +96,15 @@ class IndexedDbDriver:
         if self._database is None:
             raise StoreError(f"The database {self._name} is not open: await migrate() or init() first")
         return self._database
+
+
+class _Transaction:
+    """A transaction under way, from Python's side."""
+
+    def __init__(self, decide: Callable[[Found], Decision]) -> None:
+        self.decide = decide
+        self.raised: Exception | None = None
+        self.end = End()
 
 
 class WaSqliteStore(SqliteStore):
@@ -126,12 +148,19 @@ class WaSqliteDriver:
 
     def run(self, sql: str, values: Mapping[str, SqlValue]) -> list[SqlRow]:
         """Execute one statement and return its rows."""
+        [rows] = self.run_all([(sql, values)])
+        return rows
+
+    def run_all(self, statements: Sequence[Statement]) -> list[list[SqlRow]]:
+        """Execute statements in order, until one is refused, and return the rows of each."""
         try:
-            number, names = self._prepared.get(sql) or self._prepare(sql)
-            text = self._database.run(number, encode([values[name] for name in names]) if names else "")
+            prepared = [(*(self._prepared.get(sql) or self._prepare(sql)), values) for sql, values in statements]
+            text = self._database.run(
+                encode([[number, [values[name] for name in names]] for number, names, values in prepared])
+            )
         except JsException as error:
             raise self._refusal(error) from error
-        rows: list[SqlRow] = json.loads(text) if text else []
+        rows: list[list[SqlRow]] = json.loads(text)
         return rows
 
     def script(self, sql: str) -> None:
@@ -161,3 +190,7 @@ async def _settled(promise: Awaitable[Any]) -> Any:
     except JsException as error:
         is_full, is_final = (getattr(error, name, None) is True for name in ("isFull", "isFinal"))
         raise StoreError(error.message, is_full=is_full, is_final=is_final) from error
+
+
+def _store_error(message: str, isFull: bool = False, isFinal: bool = False) -> StoreError:
+    return StoreError(message, is_full=isFull, is_final=isFinal)

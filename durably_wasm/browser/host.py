@@ -19,6 +19,7 @@ from durably_wasm.browser.messages import (
     to_message,
 )
 from durably_wasm.browser.modules import load_jobs
+from durably_wasm.cancellation import start
 from durably_wasm.durably import Durably, create_durably
 from durably_wasm.errors import NotFoundError
 from durably_wasm.events import Event, WorkerError
@@ -80,9 +81,10 @@ class Host:
 
     def handle(self, text: str) -> None:
         """Take the JSON of a call, and post its reply in time."""
-        task = asyncio.ensure_future(self._answer(json.loads(text)))
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+        task = start(self._answer(json.loads(text)))
+        if not task.done():
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
 
     async def close(self) -> None:
         """Let the runs in flight end, and close the store."""

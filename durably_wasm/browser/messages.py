@@ -15,6 +15,9 @@ from durably_wasm.events import Event
 from durably_wasm.models import Progress, Run, camel_case
 from durably_wasm.options import Options
 
+_OPTIONS = {camel_case(field.name): field.name for field in fields(Options) if field.name != "exclusive"}
+_TRIGGER_OPTIONS = {camel_case(name): name for name in ("idempotency_key", "concurrency_key", "coalesce", "labels")}
+
 
 def to_message(row: Run | Event) -> dict[str, Any]:
     """Write a run or an event."""
@@ -37,7 +40,7 @@ def snake_case_options(message: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValidationError: There is no such option.
     """
-    return _snake_case(message, {field.name for field in fields(Options)} - {"exclusive"})
+    return _snake_case(message, _OPTIONS)
 
 
 def snake_case_trigger_options(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,11 +49,10 @@ def snake_case_trigger_options(message: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValidationError: There is no such option.
     """
-    return _snake_case(message, {"idempotency_key", "concurrency_key", "coalesce", "labels"})
+    return _snake_case(message, _TRIGGER_OPTIONS)
 
 
-def _snake_case(message: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
-    names = {camel_case(name): name for name in known}
+def _snake_case(message: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     if unknown := message.keys() - names:
         raise ValidationError(f"Unknown option {', '.join(unknown)}; there are: {', '.join(sorted(names))}")
     return {names[name]: value for name, value in message.items()}

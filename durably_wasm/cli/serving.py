@@ -28,8 +28,15 @@ _MEDIA_TYPES = {
 }
 
 
+ASK_EACH_TIME = "no-cache"  # a browser keeps its copy, but asks whether it is still good: a rebuilt site is a new site
+
+
 class SiteFiles(StaticFiles):
-    """Files that a browser keeps, but asks about at each use, so that a rebuilt site is a new site."""
+    """A site's files, which browsers may keep as the header `Cache-Control` says."""
+
+    def __init__(self, dist: Path, cache_control: str) -> None:
+        super().__init__(directory=dist, html=True)
+        self._cache_control = cache_control
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Answer with a file, with 304 when the browser's copy is still good, or with what went wrong."""
@@ -37,16 +44,16 @@ class SiteFiles(StaticFiles):
             response = await super().get_response(path, scope)
         except HTTPException as refused:
             response = PlainTextResponse(refused.detail, refused.status_code, refused.headers)
-        response.headers["Cache-Control"] = "no-cache"
+        response.headers["Cache-Control"] = self._cache_control
         media_type = _MEDIA_TYPES.get(Path(path).suffix)
         if media_type is not None and response.status_code == 200:
             response.headers["Content-Type"] = media_type
         return response
 
 
-def site_app(dist: Path) -> Starlette:
+def site_app(dist: Path, cache_control: str = ASK_EACH_TIME) -> Starlette:
     """Return the ASGI application that serves a built site."""
-    return Starlette(routes=[Mount("/", SiteFiles(directory=dist, html=True))])
+    return Starlette(routes=[Mount("/", SiteFiles(dist, cache_control))])
 
 
 def serve_site(dist: Path, host: str, port: int, report: Report) -> None:

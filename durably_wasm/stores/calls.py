@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from durably_wasm.models import EnqueueResult, Progress, Run
@@ -25,7 +25,11 @@ class Outcome(Generic[T]):
 
 
 def _results_to_text(results: Sequence[EnqueueResult]) -> str:
-    return json.dumps([asdict(result) for result in results])
+    return json.dumps(results, default=_fields)
+
+
+def _fields(row: EnqueueResult | Run | Progress) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__slots__}
 
 
 def _results_from_text(text: str) -> list[EnqueueResult]:

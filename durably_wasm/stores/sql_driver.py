@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from durably_wasm.errors import StoreError
 from durably_wasm.stores.rows import SqlRow
 
 SqlValue: TypeAlias = str | int | float | None
+Statement: TypeAlias = tuple[str, Mapping[str, SqlValue]]  # its text, and its named parameters
 
 _FULL = 13
 _STATES = {
@@ -41,6 +42,10 @@ class SqlDriver(Protocol):
 
     def run(self, sql: str, values: Mapping[str, SqlValue]) -> list[SqlRow]:
         """Execute one statement, prepared once a text, with its named parameters, and return its rows."""
+        ...
+
+    def run_all(self, statements: Sequence[Statement]) -> list[list[SqlRow]]:
+        """Execute statements in order, until one is refused, and return the rows of each."""
         ...
 
     def script(self, sql: str) -> None:
@@ -83,6 +88,10 @@ class StandardDriver:
             return self._open().execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise self._refusal(error) from error
+
+    def run_all(self, statements: Sequence[Statement]) -> list[list[SqlRow]]:
+        """Execute statements in order, until one is refused, and return the rows of each."""
+        return [self.run(sql, values) for sql, values in statements]
 
     def script(self, sql: str) -> None:
         """Execute several statements inside the current transaction."""

@@ -1,7 +1,8 @@
 """A store in a SQLite database, over a driver (see `sql_driver`).
 
 The statements are in `sql/`, where JavaScript reads them too. Drivers are synchronous, so nothing happens between
-the statements of a transaction, and a checkpoint costs no turn of the event loop.
+the statements of a transaction, and a checkpoint costs no turn of the event loop. What crosses to a driver costs as
+much as a short statement, so those whose rows nobody wants wait for the next one that crosses, or for the commit.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from durably_wasm.stores.calls import CANCELLED, DELETED, ENQUEUED, PURGED, Outc
 from durably_wasm.stores.epochs import check_epoch
 from durably_wasm.stores.migrations import VERSION, import_script, statements, steps_from
 from durably_wasm.stores.rows import SqlRow, log_from_row, progress_to_text, run_from_row, step_from_row
-from durably_wasm.stores.sql_driver import SqlDriver, SqlValue, StandardDriver
+from durably_wasm.stores.sql_driver import SqlDriver, SqlValue, StandardDriver, Statement
 
 T = TypeVar("T")
 
@@ -50,6 +51,8 @@ class SqliteStore:
         self._sql = statements()
         self._ids = Ulids()
         self._epoch: int | None = None
+        self._waiting: list[Statement] = []  # in order, to be executed before the next one whose rows are wanted
+        self._is_fence_waiting = False  # then the second of them reads the epoch
 
     async def migrate(self) -> None:
         """Open the database and bring its schema up to date.
@@ -61,10 +64,10 @@ class SqliteStore:
         await self._db.open()
         try:
             with self._transaction(fenced=False):  # which finds out whether it can be written at all
-                [[version]] = self._db.run("PRAGMA user_version", {})
+                [[version]] = self._execute("PRAGMA user_version")
                 for step in steps_from(int(version or 0)):
                     self._db.script(step)
-                self._db.run(f"PRAGMA user_version = {VERSION}", {})
+                self._execute(f"PRAGMA user_version = {VERSION}")
                 self._run("epoch")  # which finds out whether it is one of ours
             self._db.configure()
         except StoreError:
@@ -181,7 +184,7 @@ class SqliteStore:
                 held = self._run("holds_lease", run_id=run_id, generation=generation)
                 stored = self._run("step", run_id=run_id, name=step.name)
                 return step_from_row(stored[0]) if held and stored else None
-            self._run(
+            self._later(
                 "checkpoint_run",
                 run_id=run_id,
                 index=step.index,
@@ -210,7 +213,7 @@ class SqliteStore:
         with self._transaction():
             if not self._run("complete", id=run_id, generation=generation, now=now):
                 return False
-            self._run("insert_payload", run_id=run_id, kind="output", value=text)
+            self._later("insert_payload", run_id=run_id, kind="output", value=text)
             return self._ended(run_id, keep_steps)
 
     async def fail_run(
@@ -243,7 +246,7 @@ class SqliteStore:
     async def delete_steps(self, run_id: str) -> None:
         """Delete a run's steps."""
         with self._transaction():
-            self._run("delete_steps", run_id=run_id)
+            self._later("delete_steps", run_id=run_id)
 
     async def delete_run(self, run_id: str, *, call_id: str | None = None) -> None:
         """Delete a run with all that belongs to it."""
@@ -278,7 +281,7 @@ class SqliteStore:
     async def forget_calls(self, kept: Collection[str]) -> None:
         """Forget the outcomes of all other calls."""
         with self._transaction():
-            self._run("forget_calls", kept=encode(list(kept)))
+            self._later("forget_calls", kept=encode(list(kept)))
 
     async def import_attached(self) -> None:
         """Put the runs of the database that is attached as `imported` in the place of all that are here, and detach it.
@@ -291,7 +294,7 @@ class SqliteStore:
             with self._transaction():
                 if leased := self._run("leased"):
                     raise ConflictError(f"Cannot import while run {leased[0][0]} is leased")
-                [[version]] = self._db.run("PRAGMA imported.user_version", {})
+                [[version]] = self._execute("PRAGMA imported.user_version")
                 if version != VERSION:
                     raise StoreError(f"The file has schema version {version}, and only {VERSION} can be imported")
                 self._db.script(import_script())
@@ -304,7 +307,7 @@ class SqliteStore:
         if known := self._run("call", id=call_id):
             return outcome.read(str(known[0][0]))
         result = apply()
-        self._run("insert_call", id=call_id, outcome=outcome.write(result))
+        self._later("insert_call", id=call_id, outcome=outcome.write(result))
         return result
 
     def _enqueue(self, new: NewRun, now: str) -> EnqueueResult:
@@ -316,19 +319,19 @@ class SqliteStore:
         result = transitions.enqueue(new, self._ids.next(now), now, same_key=same_key, pending=pending)
         if result.disposition != "created":
             return result
-        run, input = result.run, encode(result.run.input)
-        [inserted] = self._run(
+        run, input, labels = result.run, encode(result.run.input), encode(dict(result.run.labels))
+        self._later(
             "insert_run",
             id=run.id,
             job_name=run.job_name,
             idempotency_key=run.idempotency_key,
             concurrency_key=run.concurrency_key,
-            labels=encode(dict(run.labels)),
+            labels=labels,
             now=now,
-            input=input,
         )
-        self._run("insert_payload", run_id=run.id, kind="input", value=input)
-        return replace(result, run=run_from_row(inserted))
+        self._later("insert_payload", run_id=run.id, kind="input", value=input)
+        own = replace(run, input=decode(input), labels=dict(run.labels))  # nothing that the caller holds
+        return replace(result, run=own)
 
     def _get_run(self, run_id: str) -> Run | None:
         rows = self._run("run", id=run_id)
@@ -346,7 +349,7 @@ class SqliteStore:
 
     def _ended(self, run_id: str, keep_steps: bool) -> bool:
         if not keep_steps:
-            self._run("delete_steps", run_id=run_id)
+            self._later("delete_steps", run_id=run_id)
         return True
 
     def _cancel(self, run_id: str, now: str, keep_steps: bool) -> bool:
@@ -360,32 +363,55 @@ class SqliteStore:
 
     def _delete(self, run_id: str) -> None:
         for name in ("delete_steps", "delete_logs", "delete_payloads", "delete_run"):
-            self._run(name, run_id=run_id)
+            self._later(name, run_id=run_id)
 
     def _run(self, statement: str, /, **values: SqlValue) -> list[SqlRow]:
-        for name, value in values.items():  # UTF-8 cannot hold half a surrogate pair, as in some errors' messages
-            if isinstance(value, str) and not value.isascii():
-                values[name] = value.encode("utf-8", "backslashreplace").decode("utf-8")
-        return self._db.run(self._sql[statement], values)
+        """Execute one of the named statements, after those that wait, and return its rows."""
+        return self._execute(self._sql[statement], values)
+
+    def _later(self, statement: str, /, **values: SqlValue) -> None:
+        """Execute one of the named statements before the next whose rows are wanted, at the latest at the commit."""
+        self._waiting.append((self._sql[statement], _utf8(values)))
+
+    def _execute(self, sql: str, values: dict[str, SqlValue] | None = None) -> list[SqlRow]:
+        self._waiting.append((sql, _utf8(values or {})))
+        return self._flush()[-1]
+
+    def _flush(self) -> list[list[SqlRow]]:
+        """Execute what waits, and refuse when the epoch that was read in it is not this object's."""
+        statements, self._waiting = self._waiting, []
+        rows = self._db.run_all(statements)
+        if self._is_fence_waiting:
+            self._is_fence_waiting = False
+            assert self._epoch is not None
+            check_epoch(self._epoch, int(rows[1][0][0]) if rows[1] else None)
+        return rows
 
     @contextmanager
     def _transaction(self, *, fenced: bool = True) -> Iterator[None]:
         """Hold the write lock from the first statement on, so that what is read still holds when it is written."""
-        self._db.run("BEGIN IMMEDIATE", {})
+        self._waiting = [("BEGIN IMMEDIATE", {})]
+        if fenced and self._epoch is not None:
+            self._later("epoch")
+            self._is_fence_waiting = True
         try:
-            if fenced:
-                self._check_epoch()
             yield
-            self._db.run("COMMIT", {})
+            if self._is_fence_waiting:
+                self._flush()
+            self._execute("COMMIT")
         except BaseException:
-            with suppress(StoreError):  # the database may have rolled back by itself
-                self._db.run("ROLLBACK", {})
+            self._waiting, self._is_fence_waiting = [], False
+            with suppress(StoreError):  # it may not have begun, or the database may have rolled back by itself
+                self._execute("ROLLBACK")
             raise
 
-    def _check_epoch(self) -> None:
-        if self._epoch is not None:
-            stored = self._run("epoch")
-            check_epoch(self._epoch, int(stored[0][0]) if stored else None)
+
+def _utf8(values: dict[str, SqlValue]) -> dict[str, SqlValue]:
+    """Replace half surrogate pairs, as in some errors' messages: UTF-8 cannot hold them."""
+    for name, value in values.items():
+        if isinstance(value, str) and not value.isascii():
+            values[name] = value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return values
 
 
 def _json_list(values: tuple[str, ...]) -> str | None:

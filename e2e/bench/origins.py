@@ -13,11 +13,12 @@ from e2e.server import Server
 
 HERE = Path(__file__).parent
 SQLITE = HERE.parent.parent / "web/node_modules/@journeyapps/wa-sqlite"
+CACHING = "max-age=600"  # as GitHub Pages sends it
 ISOLATION = [("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Embedder-Policy", "require-corp")]
 
 
 def serve_ours(folder: Path) -> Server:
-    """Build the site with our engine, and wa-sqlite's own files beside it, and serve it without special headers."""
+    """Build the site with our engine, and wa-sqlite's own files beside it, and serve it as a host of plain files would."""
     source, dist = folder / "ours", folder / "ours-built"
     shutil.copytree(HERE / "site", source)
     for part in ("dist/wa-sqlite.mjs", "dist/wa-sqlite.wasm", "src"):
@@ -25,14 +26,14 @@ def serve_ours(folder: Path) -> Server:
     built = CliRunner().invoke(commands, ["build", str(source), "--out", str(dist)])
     if built.exit_code != 0:
         raise RuntimeError(f"The site of the benchmark cannot be built: {built.output}")
-    return Server(dist)
+    return Server(dist, cache_control=CACHING)
 
 
 def serve_upstream(folder: Path) -> Server:
     """Bundle upstream's page, and serve it with the headers that it needs."""
     dist = folder / "upstream"
     subprocess.run(["npm", "run", "--silent", "bundle", "--", "--outDir", str(dist)], cwd=HERE, check=True)
-    return Server(dist, ISOLATION)
+    return Server(dist, ISOLATION, cache_control=CACHING)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -17,6 +17,7 @@ from e2e.browser import Browser
 UPSTREAM = "upstream"
 UPSTREAM_OPTIONS = {"pollingIntervalMs": 50}
 PATIENCE_MS = 120_000
+WARM_UP, UPSTREAM_WARM_UP = 1_000, 20  # steps; upstream spends its time waiting, not computing
 
 _WITHIN = """([patience, argument]) => Promise.race([
     (%s)(argument),
@@ -56,9 +57,11 @@ class Session:
         return self._browser.troubles
 
     def engine(self, engine: str) -> Page:
-        """Return this round's page with an engine on an empty database, ready."""
+        """Return this round's page with an engine that has warmed up on an empty database."""
         if engine not in self._engines:
             self._engines[engine] = self.open_engine(engine, self.new_name())
+            steps = UPSTREAM_WARM_UP if engine == UPSTREAM else WARM_UP
+            evaluate(self._engines[engine], "(steps) => measures.warmUp(steps)", steps)
         page = self._engines[engine]
         page.bring_to_front()
         return page

@@ -41,7 +41,7 @@ _FIRST, _FIGURE = 66, 10
 
 def print_table(measured: Mapping[Subject, Figures], rounds: int, browser: str) -> None:
     print(f"durably_wasm in Chromium {browser}, one session on a persistent profile; {rounds} round(s), in turns.")
-    print("Upstream is @coji/durably 0.15.0 on SQLocal, polling every 50 ms. Nothing is asserted.")
+    print("Upstream is @coji/durably 0.15.0 on SQLocal, polling every 50 ms. Each has worked for a while before.")
     for key, title in TITLES.items():
         rows = {of: figures for (row_key, of), figures in measured.items() if row_key == key}
         if rows:

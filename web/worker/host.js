@@ -5,6 +5,7 @@ import { bootPython, installPackages } from './boot.js';
 import { IndexedDb } from './bridge/indexeddb.js';
 import { openSqlite } from './storage.js';
 
+/** @import { Decide, End } from './bridge/indexeddb.js' */
 /** @import { ErrorMessage, Stage } from '../shared/protocol.js' */
 
 /**
@@ -24,6 +25,8 @@ import { openSqlite } from './storage.js';
  * @property {(stage: Stage) => void} enter
  * @property {(error: ErrorMessage) => void} fail
  * @property {(reason: Error) => void} endWith  called when the database is gone, while open
+ *
+ * @typedef {(name: string, durability: IDBTransactionDurability, decide: Decide, end: End) => Promise<IndexedDb>} OpenIndexedDb
  */
 
 /**
@@ -36,7 +39,7 @@ export async function startHost(packages, { post, enter, fail, endWith }) {
   const { pyodide, manifest } = await bootPython(enter);
   await installPackages(pyodide, manifest, packages);
   pyodide.registerJsModule('durably_wasm_js', {
-    openIndexedDb: (/** @type {string} */ name, /** @type {IDBTransactionDurability} */ durability) => IndexedDb.open(name, durability, endWith),
+    openIndexedDb: /** @type {OpenIndexedDb} */ ((...given) => IndexedDb.open(...given, endWith)),
     openSqlite: (/** @type {string} */ name) => openSqlite(name, () => {}),
   });
   const { Host } = pyodide.pyimport('durably_wasm.browser.host');

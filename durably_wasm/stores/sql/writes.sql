@@ -6,8 +6,7 @@ UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value;
 
 -- name: insert_run
 INSERT INTO runs (id, job_name, status, idempotency_key, concurrency_key, labels, created_at, updated_at)
-VALUES (:id, :job_name, 'pending', :idempotency_key, :concurrency_key, :labels, :now, :now)
-RETURNING *, :input, NULL;
+VALUES (:id, :job_name, 'pending', :idempotency_key, :concurrency_key, :labels, :now, :now);
 
 -- name: insert_payload
 INSERT INTO payloads (run_id, kind, value) VALUES (:run_id, :kind, :value);

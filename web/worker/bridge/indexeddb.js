@@ -18,7 +18,8 @@ import { READS } from '../../shared/reads.js';
  * @typedef {{ op: 'delete', store: string, lower: IDBValidKey, upper: IDBValidKey }} Delete
  * @typedef {Get | Range} Read
  * @typedef {Put | Delete} Write
- * @typedef {((found: string) => string) & { destroy(): void }} Decide  takes JSON of what was found, returns JSON of a `Decision`
+ * @typedef {((number: number, found: string) => string) & { destroy(): void }} Decide  takes a transaction's number and JSON of what was found, returns JSON of a `Decision`
+ * @typedef {((number: number, refusal: string | null) => void) & { destroy(): void }} End  is told of a transaction's end: null when it is committed, else JSON of a `StoreError`
  * @typedef {{ reads: Read[], writes?: undefined } | { writes: Write[], reads?: undefined }} Decision
  */
 
@@ -29,46 +30,79 @@ export class IndexedDb {
   #connection;
   #name;
   #durability;
+  #decide;
+  #end;
+  #underway = 0;
+  #closed = false;
 
   /**
    * @param {string} name
    * @param {IDBTransactionDurability} durability
    * @param {Connection} connection
+   * @param {Decide} decide
+   * @param {End} end
    */
-  constructor(name, durability, connection) {
+  constructor(name, durability, connection, decide, end) {
     this.#name = name;
     this.#durability = durability;
     this.#connection = connection;
+    this.#decide = decide;
+    this.#end = end;
   }
 
   /**
    * @param {string} name
    * @param {IDBTransactionDurability} durability
+   * @param {Decide} decide destroyed, as is `end`, when the database is closed and its last transaction has ended
+   * @param {End} end
    * @param {(reason: StoreError) => void} [onEnd] called when the database is gone, or a newer version's, while open
    */
-  static async open(name, durability, onEnd = () => {}) {
-    return new IndexedDb(name, durability, await Connection.open(name, onEnd));
+  static async open(name, durability, decide, end, onEnd = () => {}) {
+    try {
+      return new IndexedDb(name, durability, await Connection.open(name, onEnd), decide, end);
+    } catch (error) {
+      decide.destroy();
+      end.destroy();
+      throw error;
+    }
   }
 
   close() {
     this.#connection.close();
+    this.#closed = true;
+    this.#destroyIfUnused();
   }
 
   /**
-   * Read, let Python decide what follows, and so on until it writes; resolve when the writes are committed.
+   * Read, let Python decide what follows, and so on until it writes; then tell it of the end, whoever waits for it.
    *
    * `decide` is synchronous: between two requests of a transaction nothing may be awaited, or it commits. That is also
    * how it commits, by itself: after an explicit `commit()`, Firefox commits the other writes when one has failed.
+   * @param {number} number
    * @param {string} reads JSON of `Read[]`
-   * @param {Decide} decide destroyed at the end: only here is it known that nobody calls it any more
-   * @returns {Promise<void>}
    */
-  async transact(reads, decide) {
-    try {
-      await this.#connection.use((database) => this.#transact(database, reads, decide));
-    } finally {
-      decide.destroy();
-    }
+  transact(number, reads) {
+    this.#underway += 1;
+    this.#connection
+      .use((database) => this.#transact(database, number, reads))
+      .then(() => null, ({ message, isFull, isFinal }) => JSON.stringify({ message, isFull, isFinal }))
+      .then((refusal) => this.#tell(number, refusal));
+  }
+
+  /**
+   * @param {number} number
+   * @param {string | null} refusal
+   */
+  #tell(number, refusal) {
+    this.#underway -= 1;
+    this.#end(number, refusal);
+    this.#destroyIfUnused();
+  }
+
+  #destroyIfUnused() {
+    if (!this.#closed || this.#underway > 0) return;
+    this.#decide.destroy();
+    this.#end.destroy();
   }
 
   /**
@@ -83,11 +117,11 @@ export class IndexedDb {
 
   /**
    * @param {IDBDatabase} database
+   * @param {number} number
    * @param {string} reads
-   * @param {Decide} decide
    * @returns {Promise<void>} rejects with a `StoreError`, and is not to be repeated, once Python was asked
    */
-  #transact(database, reads, decide) {
+  #transact(database, number, reads) {
     return new Promise((resolve, reject) => {
       const transaction = database.transaction(CONTENTS, 'readwrite', { durability: this.#durability });
       let asked = false;
@@ -105,7 +139,7 @@ export class IndexedDb {
         try {
           asked = true;
           /** @type {Decision} */
-          const decision = JSON.parse(decide(JSON.stringify(found)));
+          const decision = JSON.parse(this.#decide(number, JSON.stringify(found)));
           if (decision.reads) return readAll(transaction, decision.reads, next);
           decision.writes?.forEach((write) => perform(transaction, write));
         } catch (error) {

@@ -89,8 +89,8 @@ export class Sqlite {
   }
 
   /** @type {Connection['run']} */
-  run(number, values) {
-    return this.#connection.run(number, values);
+  run(calls) {
+    return this.#connection.run(calls);
   }
 
   /** @type {Connection['script']} */

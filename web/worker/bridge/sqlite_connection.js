@@ -73,17 +73,23 @@ export class Connection {
   }
 
   /**
-   * Run a prepared statement.
-   * @param {number} number
-   * @param {string} values JSON of a list; empty for a statement without parameters
-   * @returns {string} JSON of its rows, each a list; empty when there are none
+   * Run prepared statements in order, until one is refused.
+   * @param {string} calls JSON of a list of statements' numbers, each with a list of values
+   * @returns {string} JSON of a list of each one's rows, each a list
    */
-  run(number, values) {
+  run(calls) {
+    return JSON.stringify(JSON.parse(calls).map((/** @type {[number, Value[]]} */ [number, values]) => this.#run(number, values)));
+  }
+
+  /**
+   * @param {number} number
+   * @param {Value[]} values
+   */
+  #run(number, values) {
     const { pointer, columns } = /** @type {Statement} */ (this.#statements[number]);
     try {
-      if (values !== '') this.#bind(pointer, JSON.parse(values));
-      const rows = this.#step(pointer, columns);
-      return rows.length === 0 ? '' : JSON.stringify(rows);
+      if (values.length > 0) this.#bind(pointer, values);
+      return this.#step(pointer, columns);
     } finally {
       this.#module._sqlite3_reset(pointer);
     }
@@ -138,8 +144,8 @@ export class Connection {
   /** Throw what is wrong with the main database, if anything is. */
   check() {
     const { number } = JSON.parse(this.prepare('PRAGMA quick_check(1)'));
-    const [[verdict]] = JSON.parse(this.run(number, ''));
-    if (verdict !== 'ok') throw new Error(verdict);
+    const verdict = this.#run(number, [])[0]?.[0];
+    if (verdict !== 'ok') throw new Error(String(verdict));
   }
 
   /** @param {string} sql */
