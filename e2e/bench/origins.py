@@ -18,7 +18,7 @@ ISOLATION = [("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Embed
 
 
 def serve_ours(folder: Path) -> Server:
-    """Build the site with our engine, and wa-sqlite's own files beside it, and serve it as a host of plain files would."""
+    """Build the site with our engine, and wa-sqlite's own files beside it, and serve it as any host of files would."""
     source, dist = folder / "ours", folder / "ours-built"
     shutil.copytree(HERE / "site", source)
     for part in ("dist/wa-sqlite.mjs", "dist/wa-sqlite.wasm", "src"):
