@@ -71,7 +71,7 @@ export class SqliteReads {
   #run(sql, values) {
     const { number, names, columns } = JSON.parse(this.#file.prepare(sql));
     const given = names.map((/** @type {string} */ name) => values[name]);
-    const rows = JSON.parse(this.#file.run(number, names.length > 0 ? JSON.stringify(given) : '') || '[]');
+    const [rows] = JSON.parse(this.#file.run(JSON.stringify([[number, given]])));
     return rows.map((/** @type {Value[]} */ row) => Object.fromEntries(row.map((value, at) => [columns[at], value])));
   }
 }
