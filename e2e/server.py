@@ -1,4 +1,4 @@
-"""The test server: a built site, a journal of the steps that ran, and gates that hold a step until opened."""
+"""The test server: a built site, a journal of the steps that ran, and gates that hold a step or a file until opened."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
 
 from durably_wasm.cli.serving import ASK_EACH_TIME, site_app
 
@@ -34,9 +35,10 @@ class Server:
             routes=[
                 Route("/journal", self._write, methods=["POST"]),
                 Route("/gate/{name:path}", self._pass),
-                Mount("/", site_app(site, cache_control)),
+                Mount("/", self._serve),
             ]
         )
+        self._site = site_app(site, cache_control)
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self._uvicorn = uvicorn.Server(
@@ -52,12 +54,13 @@ class Server:
         self._thread.join()
 
     def close_gate(self, name: str) -> None:
-        """Hold whatever comes to this gate from now on."""
+        """Hold whatever comes to this gate, or asks for the file of this path, from now on."""
         self._gates[name] = asyncio.Event()
 
     def open_gate(self, name: str) -> None:
-        gate = self._gates.pop(name)
-        if self._loop is not None:
+        """Let through what waits at this gate, if it is closed."""
+        gate = self._gates.pop(name, None)
+        if gate is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(gate.set)
 
     def wait_for(self, entry: str, times: int = 1) -> None:
@@ -91,8 +94,15 @@ class Server:
         return Response(status_code=204)
 
     async def _pass(self, request: Request) -> Response:
+        await self._wait_at(request.path_params["name"])
+        return Response(status_code=204)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._wait_at(scope["path"].removeprefix("/"))
+        await self._site(scope, receive, send)
+
+    async def _wait_at(self, name: str) -> None:
         self._loop = asyncio.get_running_loop()
-        gate = self._gates.get(request.path_params["name"])
+        gate = self._gates.get(name)
         if gate is not None:
             await gate.wait()
-        return Response(status_code=204)

@@ -20,9 +20,20 @@ HEADER = "iata,name,city,state,country,latitude,longitude\n"
 GOOD = "AAA,First Field,Springfield,IL,USA,39.8,-89.6\n"
 
 
+# Note whether the page says that there are no runs, be it for a moment.
+WATCH = """new MutationObserver(() => {
+    window.saidNone ||= document.getElementById('no-runs')?.hidden === false;
+}).observe(document, { subtree: true, childList: true, attributes: true });"""
+
+
 @pytest.fixture
-def address(serve: Callable[[Path], Server], demo_site: Path) -> str:
-    return f"{serve(demo_site).url}/"
+def demo_server(serve: Callable[[Path], Server], demo_site: Path) -> Server:
+    return serve(demo_site)
+
+
+@pytest.fixture
+def address(demo_server: Server) -> str:
+    return f"{demo_server.url}/"
 
 
 @pytest.fixture
@@ -75,6 +86,28 @@ def test_goes_on_at_the_next_batch_after_a_reload(demo: Page) -> None:
     ended(demo, "completed")
     assert (fact(demo, "imported"), fact(demo, "rejected")) == (str(imported), str(rejected))
     expect(demo.locator('#log p[data-level="warn"]')).to_have_count(rejected)
+
+
+def test_shows_the_runs_before_python_is_there(demo: Page, demo_server: Server) -> None:
+    choose(demo, "mine.csv", (HEADER + GOOD).encode())
+    ended(demo, "completed")
+    demo_server.close_gate("durably/manifest.json")
+    demo.add_init_script(WATCH)
+    demo.reload()
+    expect(demo.locator("#runs button")).to_contain_text("mine.csv")
+    expect(demo.locator("#result [data-fact=imported] dd")).to_have_text("1")
+    expect(demo.locator("#engine")).to_have_attribute("data-state", "starting")
+    assert not demo.evaluate("saidNone")
+    demo_server.open_gate("durably/manifest.json")
+    expect(demo.locator("#engine")).to_have_attribute("data-state", "leader")
+
+
+def test_says_that_there_are_no_runs(browser: Browser, demo_server: Server, address: str) -> None:
+    demo_server.close_gate("durably/manifest.json")
+    page = browser.open(address)
+    expect(page.locator("#no-runs")).to_be_visible()
+    expect(page.locator("#run-empty")).to_be_visible()
+    demo_server.open_gate("durably/manifest.json")
 
 
 def test_imports_a_file_of_ones_own(demo: Page) -> None:

@@ -262,6 +262,10 @@ async def test_the_database_carries_its_version(sqlite: SqliteStore, raw: sqlite
     assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_the_reads_say_which_schema_they_are_for() -> None:
+    assert f"\n-- schema: {VERSION}\n" in (SQL / "reads.sql").read_text("utf-8")
+
+
 def test_statements_are_named_once() -> None:
     written = sum((SQL / name).read_text("utf-8").count("-- name: ") for name in ("reads.sql", "writes.sql"))
     assert len(statements()) == written

@@ -1,6 +1,6 @@
 """The host: answers the page's calls and forwards events. Knows nothing of storage.
 
-`web/shared/protocol.js` lists the calls and the messages; a test keeps them equal to `Host.METHODS`.
+`web/shared/protocol.js` lists the calls and the messages; a test keeps those that need Python equal to `Host.METHODS`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 from durably_wasm.browser.bridge import IndexedDbStore, WaSqliteStore
 from durably_wasm.browser.messages import (
     error_to_message,
-    filter_from_message,
     snake_case_options,
     snake_case_trigger_options,
     to_message,
@@ -150,20 +149,6 @@ class Host:
             for run in await _handle(durably, params["job"]).batch_trigger_json(items, call_id=params["call_id"])
         ]
 
-    async def _get_run(self, durably: Durably, params: Params) -> object:
-        run = await durably.get_run(params["id"])
-        return None if run is None else to_message(run)
-
-    async def _get_runs(self, durably: Durably, params: Params) -> object:
-        runs = await durably.store.get_runs(filter_from_message(params["filter"]))
-        return [to_message(run) for run in runs]
-
-    async def _get_steps(self, durably: Durably, params: Params) -> object:
-        return [to_message(step) for step in await durably.get_steps(params["id"])]
-
-    async def _get_logs(self, durably: Durably, params: Params) -> object:
-        return [to_message(log) for log in await durably.get_logs(params["id"])]
-
     async def _cancel(self, durably: Durably, params: Params) -> object:
         await durably.cancel(params["id"], call_id=params["call_id"])
         return None
@@ -189,10 +174,6 @@ class Host:
         "init": _init,
         "trigger": _trigger,
         "batchTrigger": _batch_trigger,
-        "getRun": _get_run,
-        "getRuns": _get_runs,
-        "getSteps": _get_steps,
-        "getLogs": _get_logs,
         "retrigger": _retrigger,
         "cancel": _cancel,
         "deleteRun": _delete_run,

@@ -83,6 +83,21 @@ async def spin(step: StepContext, input: int) -> int:
     return input
 
 
+@define_job("compute")
+async def compute(step: StepContext, input: str) -> None:
+    await step.run("before", lambda: [step.log.info(f"Line {number}") for number in range(3)])
+    step.progress(1, 2)
+    await step.run("compute", block, input)
+
+
+def block(label: str) -> None:
+    """Keep Python as busy as a long computation, until the gate is open."""
+    journal(label)
+    request = XMLHttpRequest.new()
+    request.open("GET", f"/gate/{label}", False)
+    request.send()
+
+
 def journal(entry: str) -> None:
     """Tell the server, before anything else can happen."""
     request = XMLHttpRequest.new()

@@ -24,8 +24,8 @@ const importCsv = /** @type {JobHandle} */ (durably.jobs.importCsv);
 
 /** @type {Engine} */
 let engine = { state: durably.state };
-/** @type {Run[]} */
-let runs = [];
+/** @type {Run[] | null} null until they were read, so that nobody is told that there are none */
+let runs = null;
 /** @type {string | null} */
 let selected = null;
 
@@ -39,7 +39,6 @@ listenForFiles(startImport, showAlert);
 listenForSelection(choose);
 listenForCancel(cancelSelected);
 listenForEvents();
-durably.init().catch(showFailure);
 refresh();
 
 /**
@@ -80,7 +79,7 @@ function listenForEvents() {
     draw();
   });
   durably.on('run:progress', ({ runId, progress }) => {
-    runs = runs.map((run) => (run.id === runId ? { ...run, progress } : run));
+    runs = runs && runs.map((run) => (run.id === runId ? { ...run, progress } : run));
     draw();
   });
   durably.on('log:write', ({ runId, stepName, level, message, timestamp }) => {
@@ -147,6 +146,7 @@ function showFailure(error) {
 
 function draw() {
   showEngine(engine);
+  if (!runs) return;
   showRuns(runs, selected, engine);
   const shown = runs.find((run) => run.id === selected) ?? null;
   showRun(shown, engine, (shown && firstSteps.get(shown.id)) ?? undefined);

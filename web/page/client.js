@@ -4,6 +4,7 @@
 import { Connection } from './connection.js';
 import { JobHandle } from './handle.js';
 import { checkOptions } from './options.js';
+import { Reader } from './reader.js';
 import { estimate } from './storage.js';
 import { subscribe } from './subscribing.js';
 import { waitForRun } from './waiting.js';
@@ -35,6 +36,7 @@ export function createDurably(options) {
 /** One client; `createDurably` makes it. */
 export class Durably {
   #connection;
+  #reader;
   /** @type {Engine} */
   #engine;
   /** @type {Map<string, Set<(message: any) => void>>} */
@@ -47,9 +49,9 @@ export class Durably {
   /** Reads of what belongs to a run, and the browser's storage as a whole. */
   storage = {
     /** @param {string} id @returns {Promise<Step[]>} */
-    getSteps: (id) => this.#call('getSteps', { id }),
+    getSteps: (id) => this.#reader.steps(id),
     /** @param {string} id @returns {Promise<Log[]>} */
-    getLogs: (id) => this.#call('getLogs', { id }),
+    getLogs: (id) => this.#reader.logs(id),
     estimate,
     persist: () => this.#connection.persist(),
   };
@@ -57,10 +59,11 @@ export class Durably {
   /** @param {Connection} connection */
   constructor(connection) {
     this.#connection = connection;
+    this.#reader = new Reader((name, params) => connection.read(name, params));
     this.#engine = {
       durably: this,
       call: (method, params) => connection.call(method, params),
-      names: async () => (await connection.ready).jobs,
+      names: async () => (await connection.init()).jobs,
       knownName: (key) => connection.jobNames[key] ?? key,
     };
     this.jobs = new Proxy(/** @type {Record<string, JobHandle>} */ ({}), {
@@ -80,7 +83,7 @@ export class Durably {
    * @returns {Promise<void>}
    */
   async init() {
-    await this.#connection.ready;
+    await this.#connection.init();
   }
 
   /**
@@ -163,7 +166,7 @@ export class Durably {
    * @returns {Promise<Run | null>}
    */
   getRun(id) {
-    return this.#call('getRun', { id });
+    return this.#reader.run(id);
   }
 
   /**
@@ -172,7 +175,7 @@ export class Durably {
    * @returns {Promise<Run[]>}
    */
   getRuns(filter = {}) {
-    return this.#call('getRuns', { filter });
+    return this.#reader.runs(filter);
   }
 
   /**

@@ -11,9 +11,11 @@ import { OtherEngine } from './other_engine.js';
 import { Sent } from './outbox.js';
 import { OwnEngine } from './own_engine.js';
 import { persist } from './storage.js';
+import { StoredRuns } from './stored_runs.js';
 import { Calls, toError } from '../shared/rpc.js';
 import { showAlive } from '../shared/tabs.js';
 
+/** @import { ReadName } from '../shared/reads.js' */
 /** @import { Call, DurablyEvent, ErrorMessage, OpenParams, Reply, State, ToClient } from '../shared/protocol.js' */
 
 /** @type {Map<string, Connection>} by database */
@@ -42,6 +44,10 @@ export class Connection {
   #life;
   #follows = false;
   #sent;
+  /** @type {StoredRuns | null} what this page reads by itself; null where only the engine can */
+  #stored;
+  /** @type {Promise<{ jobs: Record<string, string> }> | null} */
+  #ready = null;
   #calls = new Calls((call) => this.#send(call));
   /** @type {Set<(event: DurablyEvent) => void>} */
   #eventListeners = new Set();
@@ -53,6 +59,7 @@ export class Connection {
     const tab = crypto.randomUUID();
     this.#database = params.database;
     this.#sent = new Sent(params.database, tab);
+    this.#stored = params.store === 'indexeddb' ? new StoredRuns(params.database) : null;
     showAlive(params.database, tab).catch(() => {}); // a browser without locks has no followers either
     this.#other = new OtherEngine(params.database, tab, params.app, {
       state: () => this.state,
@@ -69,8 +76,8 @@ export class Connection {
       wake: () => this.#wake(),
       isAwaited: () => this.#follows || this.#other.isWaiting,
     });
-    this.ready = /** @type {Promise<{ jobs: Record<string, string> }>} */ (this.call('init', {}));
-    this.ready.then(({ jobs }) => (this.jobNames = jobs), () => {}); // whoever awaits `ready` hears why it failed
+    const whenIdle = globalThis.requestIdleCallback ?? setTimeout; // there is none in WebKit
+    whenIdle(() => this.init().catch(() => {})); // whoever awaits it hears why it failed
   }
 
   /**
@@ -83,6 +90,30 @@ export class Connection {
     const connection = new Connection(params);
     connections.set(params.database, connection);
     return connection;
+  }
+
+  /** Demand that an engine runs, here or in another tab, and resolve once it does. */
+  init() {
+    this.#ready ??= this.#init();
+    return this.#ready;
+  }
+
+  async #init() {
+    const ready = /** @type {{ jobs: Record<string, string> }} */ (await this.call('init', {}));
+    this.jobNames = ready.jobs;
+    return ready;
+  }
+
+  /**
+   * Read records; once the engine has failed or stopped, reject with the reason.
+   * @param {ReadName} name
+   * @param {object} params
+   * @returns {Promise<Record<string, any>[]>}
+   */
+  async read(name, params) {
+    if (this.#ended) throw toError(this.#reason);
+    if (this.#stored) return this.#stored.read(name, params);
+    return /** @type {Record<string, any>[]} */ (await this.call('read', { name, params }));
   }
 
   /**
@@ -147,6 +178,7 @@ export class Connection {
     this.#life.end();
     this.#own.end();
     this.#other.close();
+    this.#stored?.close(toError(this.#reason));
     this.#calls.rejectAll(this.#reason);
   }
 
@@ -154,6 +186,7 @@ export class Connection {
   #sleep() {
     this.#own.end();
     this.#other.close();
+    this.#stored?.rest();
   }
 
   #wake() {
@@ -262,6 +295,7 @@ export class Connection {
   /** @param {State} state */
   #tell(state) {
     this.state = this.#isPersistent ? { ...state, store: { ...state.store, persistence: 'persistent' } } : state;
+    this.#stored?.lookAgain();
     this.#stateListeners.forEach((listener) => listener(this.state));
     if (state.state === 'failed') this.#end();
   }

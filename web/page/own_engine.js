@@ -16,6 +16,7 @@ export class OwnEngine {
   #owner;
   /** @type {Worker | null} null while it is ended */
   #worker = null;
+  #isFirst = true;
 
   /**
    * @param {OpenParams} params
@@ -26,6 +27,7 @@ export class OwnEngine {
     this.#owner = owner;
   }
 
+  /** Start a worker: the page's first waits until Python is needed, for what the page does first. */
   start() {
     const { database, app } = this.#params;
     const worker = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: `durably:${database}` });
@@ -33,7 +35,8 @@ export class OwnEngine {
     worker.onerror = (event) => this.#fail(event);
     this.#worker = worker;
     this.post(helloOf(app));
-    this.post({ type: 'call', id: 'open', method: 'open', params: this.#params });
+    this.post({ type: 'call', id: 'open', method: 'open', params: { ...this.#params, isLazy: this.#isFirst } });
+    this.#isFirst = false;
   }
 
   /** End the worker, which frees the lock for the next. What it may still say while it computes is not heard. */

@@ -17,7 +17,7 @@ import { SCHEMA_VERSION, upgrade } from './schema.js';
  */
 export function openDatabase(name, { create = true, onBlocked = () => {} } = {}) {
   return new Promise((resolve, reject) => {
-    const request = requestOpen(name);
+    const request = requestOpen(name, SCHEMA_VERSION);
     request.onupgradeneeded = ({ oldVersion }) => {
       if (oldVersion > 0 || create) return upgrade(request.result, oldVersion);
       reject(storeError(name, 'it was deleted while this page had it open; reload the page to begin anew', { isFinal: true }));
@@ -26,6 +26,30 @@ export function openDatabase(name, { create = true, onBlocked = () => {} } = {})
     request.onblocked = () => onBlocked(blockedBy(name));
     request.onerror = () => reject(refusal(name, request.error));
     request.onsuccess = () => resolve(request.result);
+  });
+}
+
+/**
+ * Open a database as it is: whoever does not hold its lock neither creates nor upgrades it.
+ *
+ * Rejects with an error named `StoreError` when IndexedDB is not available, or when the database was written by a newer
+ * version.
+ * @param {string} name
+ * @returns {Promise<IDBDatabase | null>} null when there is none
+ */
+export function openExisting(name) {
+  return new Promise((resolve, reject) => {
+    const request = requestOpen(name);
+    request.onupgradeneeded = () => {
+      resolve(null);
+      request.transaction?.abort(); // which leaves no empty database behind
+    };
+    request.onerror = () => reject(refusal(name, request.error));
+    request.onsuccess = () => {
+      if (request.result.version <= SCHEMA_VERSION) return resolve(request.result);
+      request.result.close();
+      reject(refusal(name, new DOMException('', 'VersionError')));
+    };
   });
 }
 
@@ -88,13 +112,16 @@ function blockedBy(name) {
   );
 }
 
-/** @param {string} name */
-function requestOpen(name) {
+/**
+ * @param {string} name
+ * @param {number} [version] that which it has, if none is given
+ */
+function requestOpen(name, version) {
   if (globalThis.indexedDB === undefined) {
     throw storeError(name, 'this browser offers no IndexedDB here (a private window?)');
   }
   try {
-    return indexedDB.open(name, SCHEMA_VERSION);
+    return indexedDB.open(name, version);
   } catch (error) {
     throw refusal(name, /** @type {DOMException} */ (error));
   }

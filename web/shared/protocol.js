@@ -8,6 +8,7 @@
 import { SCHEMA_VERSION } from './schema.js';
 
 /** @import { EventType } from './events.js' */
+/** @import { ReadName } from './reads.js' */
 
 const PROTOCOL_VERSION = 1;
 
@@ -21,16 +22,14 @@ export function helloOf(app) {
 }
 
 /**
- * The calls that `durably_wasm/browser/host.py` answers, with their parameters; a test keeps the two equal.
+ * The calls, with their parameters. `durably_wasm/browser/host.py` answers those that are not in `WITHOUT_PYTHON`; a test
+ * keeps the two equal.
  * @typedef {object} Methods
  * @property {{}} init
  * @property {{}} stop
  * @property {{ job: JobReference, input: unknown, options: TriggerOptions }} trigger
  * @property {{ job: JobReference, items: { input: unknown, options: TriggerOptions }[] }} batchTrigger
- * @property {{ id: string }} getRun
- * @property {{ filter: RunFilter }} getRuns
- * @property {{ id: string }} getSteps
- * @property {{ id: string }} getLogs
+ * @property {{ name: ReadName, params: object }} read
  * @property {{ id: string }} retrigger
  * @property {{ id: string }} cancel
  * @property {{ id: string }} deleteRun
@@ -43,10 +42,7 @@ export const METHODS = /** @type {const} */ ([
   'stop',
   'trigger',
   'batchTrigger',
-  'getRun',
-  'getRuns',
-  'getSteps',
-  'getLogs',
+  'read',
   'retrigger',
   'cancel',
   'deleteRun',
@@ -54,6 +50,9 @@ export const METHODS = /** @type {const} */ ([
   'exportDatabase',
   'importDatabase',
 ]);
+
+/** The calls that the worker's JavaScript answers by itself. */
+export const WITHOUT_PYTHON = /** @type {const} */ (['stop', 'read', 'exportDatabase']);
 
 /**
  * @typedef {{ key: string, name?: undefined } | { name: string, key?: undefined }} JobReference
@@ -79,6 +78,7 @@ export const METHODS = /** @type {const} */ ([
  * @property {Durability} durability
  * @property {string | null} app  the app's version
  * @property {Record<string, unknown>} options  the engine's, in camelCase
+ * @property {boolean} [isLazy]  Python is started when it is needed, and not at once
  */
 
 /**

@@ -16,7 +16,9 @@
  * @property {number} offset
  */
 
-/** @type {Readonly<Record<string, (database: IDBDatabase, params: any) => Promise<unknown[]>>>} */
+/** @typedef {'run' | 'runs' | 'steps' | 'logs'} ReadName */
+
+/** @type {Readonly<Record<ReadName, (database: IDBDatabase, params: any) => Promise<Record<string, any>[]>>>} */
 export const READS = { run: readRun, runs: readRuns, steps: readSteps, logs: readLogs };
 
 /**

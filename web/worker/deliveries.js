@@ -77,6 +77,11 @@ export class Deliveries {
     if (message.type === 'state' || this.#followers.size > 0) this.#channel.post(ALL, message);
   }
 
+  /** Whether anything waits in the outbox. */
+  async haveCalls() {
+    return (await this.#entries()).some(({ rejection }) => !rejection);
+  }
+
   /**
    * Apply what waits in the outbox, before the engine claims anything, and look again from then on.
    * @returns {Promise<string[]>} the ids of the calls that are still in it

@@ -1,36 +1,24 @@
 /**
- * The engine's worker: takes the lock, boots Python, and passes calls on to `durably_wasm/browser/host.py`.
+ * The engine's worker: takes the lock, boots Python when it is needed, and passes calls on to
+ * `durably_wasm/browser/host.py`; reads it answers by itself.
  *
  * Knows the order of the boot and what the page is told of it; neither jobs, runs nor what is stored.
  */
-import { bootPython, finishBoot, installPackages } from './boot.js';
-import { IndexedDb } from './bridge/indexeddb.js';
+import { finishBoot } from './boot.js';
 import { Deliveries } from './deliveries.js';
 import { GivingWay, isOver } from './giving_way.js';
+import { startHost } from './host.js';
 import { readModules } from './modules.js';
 import { persistence } from './persistence.js';
-import { chooseKind, openSqlite, prepareIndexedDb } from './storage.js';
+import { chooseKind, openStore } from './storage.js';
 import { succeed } from './succession.js';
 import { attachFile, toFile } from './transfer.js';
 import { toErrorMessage } from '../shared/rpc.js';
 
-/** @import { Decide, End } from './bridge/indexeddb.js' */
-/** @import { Sqlite } from './bridge/sqlite.js' */
+/** @import { Host, Opened } from './host.js' */
+/** @import { Store } from './storage.js' */
+/** @import { ReadName } from '../shared/reads.js' */
 /** @import { Call, ErrorMessage, Notice, OpenParams, Reply, Stage, State, ToClient, ToEngine } from '../shared/protocol.js' */
-
-/**
- * @typedef {object} Host  the Python end
- * @property {(params: string, modules: string) => Promise<string>} open  JSON in, JSON of an `Opened` out
- * @property {() => void} start
- * @property {(call: string) => Promise<string>} apply  JSON of a call in, JSON of its reply out
- * @property {(kept: string) => Promise<void>} forget_calls
- * @property {(method: string, message: string) => void} report_rejection
- * @property {(call: string) => void} handle
- * @property {() => Promise<void>} close
- * @property {() => Promise<void>} hand_over
- *
- * @typedef {{ epoch: number, error?: undefined } | { error: ErrorMessage }} Opened
- */
 
 /** @type {Notice} */
 const SUSPENDED = {
@@ -52,11 +40,17 @@ let database = '';
 let host = null;
 /** @type {Deliveries | null} what comes from other tabs and from the outbox, to the leader */
 let deliveries = null;
-/** @type {Sqlite | null} the database's file, where there is one */
-let sqlite = null;
-/** @type {Call[]} calls that came before the host was there */
+/** @type {Promise<Store> | null} the database, as soon as it may be opened */
+let opening = null;
+/** @type {Call[]} calls that came before there was anyone to answer them */
 let early = [];
 const givingWay = new GivingWay({ state: () => state, tell, handOver });
+/** Resolved once Python is needed: by a call that only it can answer, or by work that waits. */
+const need = /** @type {PromiseWithResolvers<void>} */ (Promise.withResolvers());
+/** Resolved once Python has brought the database up to date. */
+const migrated = /** @type {PromiseWithResolvers<void>} */ (Promise.withResolvers());
+
+const UNFINISHED = { status: ['pending', 'leased'], jobName: [], labels: {}, limit: 1, offset: 0 };
 
 addEventListener('message', ({ data }) => receive(data));
 
@@ -96,8 +90,23 @@ function report({ method }, { error }) {
 
 /** @param {Call} call */
 function pass(call) {
+  if (call.method === 'read') return void (opening ? read(opening, call) : early.push(call));
+  need.resolve();
   if (host && state.stage === 'ready') void answer(host, call);
   else early.push(call);
+}
+
+/**
+ * @param {Promise<Store>} opening
+ * @param {Call} call
+ */
+async function read(opening, { id, params }) {
+  const { name, params: given } = /** @type {{ name: ReadName, params: object }} */ (params);
+  try {
+    post({ type: 'reply', id, result: await (await opening).read(name, given) });
+  } catch (error) {
+    post({ type: 'reply', id, error: toErrorMessage(error) });
+  }
 }
 
 /**
@@ -107,8 +116,9 @@ function pass(call) {
 async function answer(host, call) {
   const { id, method } = call;
   try {
-    if (method === 'exportDatabase') return post({ type: 'reply', id, result: toFile(sqlite, database) });
-    if (method === 'importDatabase') await attachFile(sqlite, /** @type {{ file: Blob }} */ (call.params).file);
+    const file = (await opening)?.file ?? null;
+    if (method === 'exportDatabase') return post({ type: 'reply', id, result: toFile(file, database) });
+    if (method === 'importDatabase') await attachFile(file, /** @type {{ file: Blob }} */ (call.params).file);
     host.handle(JSON.stringify(call));
   } catch (error) {
     post({ type: 'reply', id, error: toErrorMessage(error) });
@@ -129,16 +139,21 @@ async function open(params) {
       onSilence: (isSilent) => tell({ notice: isSilent ? SUSPENDED : notice }),
       onLost: () => givingWay.endDeposed(),
     });
-    if (state.state === 'follower') early = []; // the page has sent them to the leader; what still waits it sends again
+    const hasFollowed = state.state === 'follower';
+    if (hasFollowed) early = []; // the page has sent them to the leader; what still waits it sends again
     deliveries = new Deliveries(database, { pass, apply, report, meet: (hello) => givingWay.meet(hello), state: () => state });
     for (const call of early) deliveries.know(call);
-    if (kind === 'indexeddb') await prepareIndexedDb(database, tellNotice);
+    opening = openStore(kind, database, { onNotice: tellNotice, onEnd: endWith, migrated: migrated.promise });
+    if (kind === 'indexeddb') await opening; // it may wait for an older tab; SQLite is opened beside Python's boot
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
-    const opening = kind === 'sqlite' ? openSqlite(database, tellNotice, endWith) : null; // beside Python's boot
-    const [python, file, modules] = await Promise.all([startHost(params), opening, readModules(params.jobs)]);
-    sqlite = file;
+    if (hasFollowed || !params.isLazy) need.resolve();
+    else void lookForWork(deliveries, opening);
+    early.splice(0).forEach(pass);
+    await need.promise;
+    const [python, modules] = await Promise.all([startHost(params.packages, { post, enter, fail, endWith }), readModules(params.jobs), opening]);
     const opened = /** @type {Opened} */ (JSON.parse(await python.open(JSON.stringify({ ...params, store: kind }), modules)));
     if (opened.error) return fail(opened.error);
+    migrated.resolve();
     host = python;
     state = { ...state, epoch: opened.epoch };
     await host.forget_calls(JSON.stringify(await deliveries.applyOutbox()));
@@ -151,37 +166,22 @@ async function open(params) {
   }
 }
 
+/**
+ * Need Python at once if there is anything for it to do, or if that cannot be told.
+ * @param {Deliveries} deliveries
+ * @param {Promise<Store>} opening
+ */
+async function lookForWork(deliveries, opening) {
+  try {
+    if ((await deliveries.haveCalls()) || (await (await opening).read('runs', UNFINISHED)).length > 0) need.resolve();
+  } catch {
+    need.resolve();
+  }
+}
+
 /** @param {Notice} notice */
 function tellNotice(notice) {
   tell({ notice });
-}
-
-/**
- * @param {OpenParams} params
- * @returns {Promise<Host>}
- */
-async function startHost(params) {
-  const { pyodide, manifest } = await bootPython(enter);
-  await installPackages(pyodide, manifest, params.packages);
-  pyodide.registerJsModule('durably_wasm_js', { openIndexedDb, openSqlite: reopenSqlite });
-  const { Host } = pyodide.pyimport('durably_wasm.browser.host');
-  const failWith = (/** @type {string} */ error) => fail(JSON.parse(error));
-  return Host?.((/** @type {string} */ text) => post(JSON.parse(text)), enter, failWith);
-}
-
-/** @param {string} name */
-function reopenSqlite(name) {
-  return openSqlite(name, () => {});
-}
-
-/**
- * @param {string} name
- * @param {IDBTransactionDurability} durability
- * @param {Decide} decide
- * @param {End} end
- */
-function openIndexedDb(name, durability, decide, end) {
-  return IndexedDb.open(name, durability, decide, end, endWith);
 }
 
 /** @param {Error} reason */
@@ -193,7 +193,7 @@ function endWith(reason) {
 async function stop({ id }) {
   try {
     await host?.close();
-    sqlite?.close();
+    (await opening)?.file?.close();
     post({ type: 'reply', id, result: null });
   } catch (error) {
     post({ type: 'reply', id, error: toErrorMessage(error) });
@@ -207,11 +207,12 @@ async function handOver() {
   const ended = host;
   host = null; // what comes from here on is for the next engine
   await ended?.close();
-  sqlite?.close();
+  (await opening)?.file?.close();
 }
 
 /** @param {ErrorMessage} error */
 function fail(error) {
+  if (state.state === 'failed') return; // each connection tells of its end
   if (isOver(error)) return void givingWay.endDeposed();
   tell({ state: 'failed', error }); // with which the page rejects all calls
   close(); // and the lock is free for another tab

@@ -5,10 +5,24 @@
  * IndexedDB stands in, unless the runs lie in SQLite already: then going on without them would lose them.
  */
 import { Connection } from './bridge/connection.js';
-import { openDatabase } from '../shared/database.js';
+import { SqliteReads } from './sqlite_reads.js';
+import { READS } from '../shared/reads.js';
 
+/** @import { Sqlite } from './bridge/sqlite.js' */
 /** @import { StoreInfo, Notice } from '../shared/protocol.js' */
 /** @import { StoreError } from '../shared/database.js' */
+/** @import { ReadName } from '../shared/reads.js' */
+
+/**
+ * @typedef {object} Store
+ * @property {Sqlite | null} file  null where the runs are in IndexedDB
+ * @property {(name: ReadName, params: object) => Promise<Record<string, any>[]>} read  one of `shared/reads.js`
+ *
+ * @typedef {object} Watcher
+ * @property {(notice: Notice) => void} onNotice  called when there is something to wait for
+ * @property {(reason: StoreError) => void} onEnd  called when the database is gone, while open
+ * @property {Promise<void>} migrated  resolves when Python has brought the database up to date
+ */
 
 /**
  * Choose the kind of database for what the page wants.
@@ -28,13 +42,23 @@ export async function chooseKind(database, wanted) {
 }
 
 /**
- * Create the IndexedDB database or bring it up to date, under the lock; without it nothing else needs to be loaded.
+ * Open a database for the reads that need no Python; to be called under the lock.
+ *
+ * A new IndexedDB database is created, an older one brought up to date. With a SQLite one Python does that.
+ * @param {StoreInfo['kind']} kind
  * @param {string} database
- * @param {(notice: Notice) => void} onNotice called when there is something to wait for
+ * @param {Watcher} watcher
+ * @returns {Promise<Store>}
  */
-export async function prepareIndexedDb(database, onNotice) {
+export async function openStore(kind, database, { onNotice, onEnd, migrated }) {
+  if (kind === 'sqlite') {
+    const file = await openSqlite(database, onNotice, onEnd);
+    const reads = await SqliteReads.over(file, migrated);
+    return { file, read: (name, params) => reads.read(name, params) };
+  }
   const onBlocked = (/** @type {string} */ message) => onNotice({ name: 'StoreError', message });
-  (await openDatabase(database, { onBlocked })).close();
+  const connection = await Connection.open(database, onEnd, onBlocked);
+  return { file: null, read: (name, params) => connection.use((opened) => READS[name](opened, params)) };
 }
 
 /**

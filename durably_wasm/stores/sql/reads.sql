@@ -1,7 +1,10 @@
--- What is read of a database, one statement a name. Rows of `runs` come with their payloads' text as last columns.
+-- What is read of a database of this schema, one statement a name. Rows of `runs` come with their payloads' text as last
+-- columns.
+
+-- schema: 1
 
 -- name: run
-SELECT runs.*, input.value, output.value
+SELECT runs.*, input.value AS input, output.value AS output
 FROM runs
 LEFT JOIN payloads AS input ON input.run_id = runs.id AND input.kind = 'input'
 LEFT JOIN payloads AS output ON output.run_id = runs.id AND output.kind = 'output'
@@ -10,7 +13,7 @@ WHERE runs.id = :id;
 -- name: runs
 -- :statuses and :jobs are JSON lists or NULL, :limit -1 for all. :labels is a JSON list of
 -- pairs as they stand in the labels' text, '"key":"value"': text inside it has its quotes escaped, so only pairs match.
-SELECT runs.*, input.value, output.value
+SELECT runs.*, input.value AS input, output.value AS output
 FROM runs
 LEFT JOIN payloads AS input ON input.run_id = runs.id AND input.kind = 'input'
 LEFT JOIN payloads AS output ON output.run_id = runs.id AND output.kind = 'output'

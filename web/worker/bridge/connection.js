@@ -38,9 +38,10 @@ export class Connection {
   /**
    * @param {string} name
    * @param {(reason: StoreError) => void} onEnd called when the database is gone, or a newer version's, while this is open
+   * @param {(message: string) => void} [onBlocked] told whom opening waits for
    */
-  static async open(name, onEnd) {
-    return new Connection(name, await openDatabase(name), onEnd);
+  static async open(name, onEnd, onBlocked) {
+    return new Connection(name, await openDatabase(name, { onBlocked }), onEnd);
   }
 
   close() {

@@ -9,6 +9,7 @@ import { refusal } from '../../shared/database.js';
 import { READS } from '../../shared/reads.js';
 
 /** @import { StoreError } from '../../shared/database.js' */
+/** @import { ReadName } from '../../shared/reads.js' */
 
 /**
  * @typedef {{ op: 'get', store: string, key: IDBValidKey }} Get
@@ -106,12 +107,12 @@ export class IndexedDb {
 
   /**
    * Run a named read of `shared/reads.js`.
-   * @param {string} name
+   * @param {ReadName} name
    * @param {string} params JSON
    * @returns {Promise<string>} JSON of the records
    */
   query(name, params) {
-    return this.#connection.use(async (database) => JSON.stringify(await READS[name]?.(database, JSON.parse(params))));
+    return this.#connection.use(async (database) => JSON.stringify(await READS[name](database, JSON.parse(params))));
   }
 
   /**

@@ -57,15 +57,17 @@ export class Connection {
   /**
    * Prepare a statement.
    * @param {string} sql
-   * @returns {string} JSON of its number and the names of its parameters in the order in which `run` takes their values
+   * @returns {string} JSON of its number, the names of its parameters in the order in which `run` takes their values, and
+   *   those of its columns
    */
   prepare(sql) {
     const known = this.#prepared.get(sql);
     if (known !== undefined) return known;
     const { pointer } = this.#compile(sql);
     const names = this.#parameters(pointer);
-    const number = this.#statements.push({ pointer, columns: this.#module._sqlite3_column_count(pointer) }) - 1;
-    const answer = JSON.stringify({ number, names });
+    const columns = this.#columns(pointer);
+    const number = this.#statements.push({ pointer, columns: columns.length }) - 1;
+    const answer = JSON.stringify({ number, names, columns });
     this.#prepared.set(sql, answer);
     return answer;
   }
@@ -163,6 +165,12 @@ export class Connection {
       const name = this.#module._sqlite3_bind_parameter_name(statement, index + 1);
       return this.#module.UTF8ToString(name).slice(1); // without its colon
     });
+  }
+
+  /** @param {number} statement */
+  #columns(statement) {
+    const count = this.#module._sqlite3_column_count(statement);
+    return Array.from({ length: count }, (_, column) => this.#module.UTF8ToString(this.#module._sqlite3_column_name(statement, column)));
   }
 
   /**

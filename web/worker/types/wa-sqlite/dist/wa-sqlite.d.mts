@@ -24,6 +24,7 @@ export interface SqliteModule {
   _sqlite3_bind_double: (statement: number, position: number, value: number) => number;
   _sqlite3_bind_text: (statement: number, position: number, text: number, bytes: number, destructor: number) => number;
   _sqlite3_column_count: (statement: number) => number;
+  _sqlite3_column_name: (statement: number, column: number) => number;
   _sqlite3_column_type: (statement: number, column: number) => number;
   _sqlite3_column_double: (statement: number, column: number) => number;
   _sqlite3_column_text: (statement: number, column: number) => number;
