@@ -13,6 +13,7 @@ from durably_wasm.errors import ConflictError, LeaseLost, RunCancelled, StopExec
 from durably_wasm.events import ErrorContext, WorkerError
 from durably_wasm.models import NewStep, Progress, Run, Step
 from durably_wasm.room import with_room
+from durably_wasm.stores.base import Settling
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class Attempt:
         self._failing: set[object] = set()  # the calls that are repeated
         self._environment = environment
         self._store = environment.store
+        self._settling = environment.store if isinstance(environment.store, Settling) else None
         self._lease_ms = environment.options.lease_ms
         self._breather = environment.breather
         self._indexes: dict[str, int] = {}
@@ -111,6 +113,11 @@ class Attempt:
             self._indexes[name] = self._next_index
             self._next_index += 1
         return self._indexes[name]
+
+    async def settle(self) -> None:
+        """Keep nobody else from reading the database while a step computes."""
+        if self._settling is not None:
+            await self._settling.settle()
 
     def end(self, name: str) -> None:
         """Forget a running step."""

@@ -202,6 +202,7 @@ class _StepExecution:
         self._attempt.emitter.emit(StepStart(**self._attempt.fields, step_name=self._name, step_index=self._index))
         try:
             schema = find_schema()
+            await self._attempt.settle()
             result = call()
             value, read_back = self._storable(await result if inspect.isawaitable(result) else result, schema)
         except GeneratorExit:

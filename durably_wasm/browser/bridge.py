@@ -38,7 +38,12 @@ class IndexedDbStore(Store):
 
     def __init__(self, name: str = "durably", durability: Durability = "relaxed") -> None:
         check_durability(durability)
-        super().__init__(IndexedDbDriver(name, durability))
+        self._driver = IndexedDbDriver(name, durability)
+        super().__init__(self._driver)
+
+    async def settle(self) -> None:
+        """Return when no transaction is under way; see `durably_wasm.stores.base.Settling`."""
+        await self._driver.settle()
 
 
 class IndexedDbDriver:
@@ -54,6 +59,7 @@ class IndexedDbDriver:
         self._database: Any = None
         self._transactions: dict[int, _Transaction] = {}
         self._numbers = itertools.count()
+        self._settling: list[End] = []
 
     async def open(self) -> None:
         """Open the database and upgrade its schema; harmless when it is open."""
@@ -76,6 +82,12 @@ class IndexedDbDriver:
         if transaction.raised is not None:
             raise transaction.raised
 
+    async def settle(self) -> None:
+        """Return when no transaction is under way."""
+        while self._transactions:
+            self._settling.append(End())
+            await self._settling[-1]
+
     def _decide(self, number: int, found: str) -> str:
         transaction = self._transactions[number]
         try:
@@ -85,7 +97,15 @@ class IndexedDbDriver:
             return '{"writes":[]}'
 
     def _end(self, number: int, refusal: str | None) -> None:
-        self._transactions.pop(number).end.come(_store_error(**json.loads(refusal)) if refusal else None)
+        transaction = self._transactions.pop(number)
+        if not self._transactions:
+            self._tell_settling()  # first: who awaits the transaction may begin another
+        transaction.end.come(_store_error(**json.loads(refusal)) if refusal else None)
+
+    def _tell_settling(self) -> None:
+        settling, self._settling = self._settling, []
+        for end in settling:
+            end.come()
 
     async def query(self, name: str, params: Mapping[str, JsonValue]) -> list[Record]:
         """Run one of the named reads of `web/shared/reads.js`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from durably_wasm.models import (
     EnqueueResult,
@@ -162,4 +162,13 @@ class Store(Protocol):
 
     async def forget_calls(self, kept: Collection[str]) -> None:
         """Forget the outcomes of all calls but those with an id in `kept`, which nobody can repeat any more."""
+        ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A store whose database others read too, who wait as long as one of its transactions is under way."""
+
+    async def settle(self) -> None:
+        """Return when no transaction is under way: while Python computes, none can end."""
         ...

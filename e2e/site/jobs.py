@@ -85,7 +85,7 @@ async def spin(step: StepContext, input: int) -> int:
 
 @define_job("compute")
 async def compute(step: StepContext, input: str) -> None:
-    await step.run("before", lambda: [step.log.info(f"Line {number}") for number in range(3)])
+    await step.run("before", lambda: [step.log.info(f"Line {number}") for number in range(100)])
     step.progress(1, 2)
     await step.run("compute", block, input)
 
