@@ -20,6 +20,17 @@ OUTBOX = """async () => {
   open.result.close();
   return read.result;
 }"""
+# Counts the entries that the page removes, and the transactions in which it does.
+COUNT_REMOVALS = """() => {
+  window.removed = 0;
+  window.removals = new Set();
+  const { delete: remove } = IDBObjectStore.prototype;
+  IDBObjectStore.prototype.delete = function (key) {
+    removed += 1;
+    removals.add(this.transaction);
+    return remove.call(this, key);
+  };
+}"""
 
 
 def by_reloading(page: Page, url: str, trigger: str) -> Page:
@@ -129,6 +140,38 @@ def test_the_outbox_is_empty_when_all_is_answered(page: Page, browser: Browser, 
         )
 
     assert_empty(page)
+
+
+def test_many_answered_calls_leave_the_outbox_in_few_commits(page: Page) -> None:
+    page.evaluate(COUNT_REMOVALS)
+
+    page.evaluate("async () => { for (let n = 0; n < 200; n++) await durably.jobs.anything.trigger(n); }")
+    page.wait_for_function("removed === 200")
+
+    assert page.evaluate("removals.size") <= 100
+    assert_empty(page)
+
+
+def test_a_page_that_goes_leaves_no_answered_call_behind(page: Page) -> None:
+    page.evaluate(COUNT_REMOVALS)
+
+    with page.expect_navigation():
+        page.evaluate(
+            """() => void durably.jobs.anything.trigger(1).then(() => {
+              addEventListener('pagehide', () => sessionStorage.setItem('removed', removed));
+              location.reload();
+            })"""
+        )
+
+    assert page.evaluate("sessionStorage.getItem('removed')") == "1"
+
+
+def test_a_rejected_call_leaves_the_outbox_at_once(page: Page) -> None:
+    page.evaluate(COUNT_REMOVALS)
+
+    rejected = page.evaluate("durably.jobs.count.trigger({}).catch(({ name }) => ({ name, removed }))")
+
+    assert rejected == {"name": "ValidationError", "removed": 1}
 
 
 def test_a_reply_lost_with_its_leader_is_given_again(browser: Browser, server: Server) -> None:

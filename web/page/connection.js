@@ -222,7 +222,7 @@ export class Connection {
 
   /** @param {Reply} reply */
   #settle(reply) {
-    this.#sent.forget(reply.id);
+    this.#sent.forget(reply);
     this.#calls.settle(reply);
   }
 

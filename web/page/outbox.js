@@ -1,12 +1,16 @@
 /**
  * The page's side of the outbox: a changing call is kept from the moment it is made until its reply is there.
+ *
+ * What was answered is removed a little later, many entries at once: each removal is a commit, which the next call would
+ * wait for. An entry that stays because its page dies first does no harm, since the engine applies no call twice.
  */
 import { Outbox } from '../shared/outbox.js';
 
-/** @import { Call, ErrorMessage } from '../shared/protocol.js' */
+/** @import { Call, ErrorMessage, Reply } from '../shared/protocol.js' */
 /** @import { Entry } from '../shared/outbox.js' */
 
 const CHANGING = ['trigger', 'batchTrigger', 'retrigger', 'cancel', 'deleteRun', 'purgeRuns'];
+const REMOVE_AFTER_MS = 100; // of the first answer
 
 /** The calls of one tab that are on their way. */
 export class Sent {
@@ -17,6 +21,8 @@ export class Sent {
   #outbox = null;
   /** @type {Map<string, Entry>} by the call */
   #entries = new Map();
+  /** @type {Entry[]} answered, and to be removed */
+  #answered = [];
 
   /**
    * @param {string} database
@@ -29,6 +35,7 @@ export class Sent {
       for (const entry of this.#entries.values()) this.#put(entry); // made before it was open
     });
     this.#opening.catch((error) => console.warn(`durably: calls are not kept until they are answered: ${error}`));
+    addEventListener('pagehide', () => this.#removeAnswered());
   }
 
   /**
@@ -43,14 +50,16 @@ export class Sent {
   }
 
   /**
-   * Forget a call: its reply is there.
-   * @param {string} id
+   * Forget a call: its reply is there. One that was rejected goes at once, or it could be applied yet.
+   * @param {Reply} reply
    */
-  forget(id) {
+  forget({ id, error }) {
     const entry = this.#entries.get(id);
     if (!entry) return;
     this.#entries.delete(id);
-    this.#outbox?.remove(entry).catch(() => {}); // the engine applies no call twice
+    const isFirst = this.#answered.push(entry) === 1;
+    if (error) this.#removeAnswered();
+    else if (isFirst) setTimeout(() => this.#removeAnswered(), REMOVE_AFTER_MS);
   }
 
   /**
@@ -61,6 +70,11 @@ export class Sent {
     await this.#opening;
     const entries = (await this.#outbox?.entries()) ?? [];
     return entries.flatMap(({ call: { id, method, params }, rejection }) => (rejection ? [{ id, method, params, error: rejection }] : []));
+  }
+
+  #removeAnswered() {
+    const entries = this.#answered.splice(0);
+    if (entries.length > 0) this.#outbox?.remove(entries).catch(() => {}); // whoever leads will find them, and apply none again
   }
 
   /** @param {Entry} entry */

@@ -49,12 +49,12 @@ export class Outbox {
   }
 
   /**
-   * Remove a call's entry; harmless when there is none.
-   * @param {Pick<Entry, 'tab' | 'number'>} entry
+   * Remove calls' entries, all in one transaction; harmless where there is none.
+   * @param {Pick<Entry, 'tab' | 'number'>[]} entries
    * @returns {Promise<void>}
    */
-  remove({ tab, number }) {
-    return this.#change((calls) => calls.delete([tab, number]));
+  remove(entries) {
+    return this.#change((calls) => entries.forEach(({ tab, number }) => calls.delete([tab, number])));
   }
 
   /** @returns {Promise<Entry[]>} in the order of each tab's calls */

@@ -129,7 +129,7 @@ export class Deliveries {
     this.#channel.post(tab, reply);
     if (isAlive) return; // its page removes the entry when it has the reply
     const outbox = await this.#outbox;
-    if (!reply.error) return outbox.remove(entry);
+    if (!reply.error) return outbox.remove([entry]);
     await outbox.put({ ...entry, rejection: reply.error });
     this.#engine.report(call, reply);
   }
