@@ -12,14 +12,16 @@ from e2e.conftest import test_page
 from e2e.server import Server
 
 TRIGGER = "void durably.jobs.count.trigger({ label, steps: 2 })"
-OUTBOX = """async () => {
-  const open = indexedDB.open('durably:test:outbox');
+CALLS = """async (database) => {
+  const open = indexedDB.open(database);
   await new Promise((resolve) => (open.onsuccess = resolve));
   const read = open.result.transaction('calls').objectStore('calls').getAll();
   await new Promise((resolve) => (read.onsuccess = resolve));
   open.result.close();
   return read.result;
 }"""
+OUTBOX = f"() => ({CALLS})('durably:test:outbox')"
+OUTCOMES = f"() => ({CALLS})('test')"
 # Counts the entries that the page removes, and the transactions in which it does.
 COUNT_REMOVALS = """() => {
   window.removed = 0;
@@ -127,6 +129,37 @@ def test_a_rejection_that_its_page_did_not_hear_is_kept_and_told(browser: Browse
     assert page.evaluate("events.filter(({ type }) => type === 'worker:error')") == []
 
 
+def test_a_kept_rejection_can_be_forgotten(browser: Browser, server: Server) -> None:
+    page = open_with_outbox(browser, test_page(server), "")
+    with page.expect_navigation():
+        page.evaluate("() => { for (const n of [1, 2]) durably.jobs.count.trigger({ n }); location.reload(); }")
+    page.evaluate("durably.init()")
+    wait_until(page, "(await durably.rejectedCalls()).length === 2")
+    [first, second] = page.evaluate("durably.rejectedCalls()")
+
+    page.evaluate("(id) => durably.forgetRejectedCall(id)", first["id"])
+    page.evaluate("(id) => durably.forgetRejectedCall(id)", first["id"])  # in another tab, say
+
+    assert page.evaluate("durably.rejectedCalls()") == [second]
+
+
+@pytest.mark.parametrize("store", ["indexeddb", "sqlite"])
+def test_a_cancel_during_the_boot_comes_before_the_first_claim(store: str, browser: Browser, server: Server) -> None:
+    label = f"early-{store}"
+    server.close_gate(f"{label}/1")
+    page = browser.open(test_page(server, store=store))
+    run = page.evaluate("(label) => durably.jobs.count.trigger({ label, steps: 2 })", label)
+    server.wait_for(f"{label}/1")
+    page.close()
+
+    page = browser.open(f"{server.url}/index.html")
+    page.evaluate("([store, id]) => { open({ store }); return durably.cancel(id); }", [store, run["id"]])
+    cancelled = page.evaluate("(id) => durably.getRun(id)", run["id"])
+    server.open_gate(f"{label}/1")
+
+    assert (cancelled["status"], cancelled["leaseGeneration"]) == ("cancelled", 1)
+
+
 def test_the_outbox_is_empty_when_all_is_answered(page: Page, browser: Browser, server: Server) -> None:
     follower = browser.open(test_page(server))
     for tab in (page, follower):
@@ -174,6 +207,25 @@ def test_a_rejected_call_leaves_the_outbox_at_once(page: Page) -> None:
     assert rejected == {"name": "ValidationError", "removed": 1}
 
 
+def test_the_outcome_of_a_call_is_kept_as_long_as_the_call_is_in_the_outbox(page: Page) -> None:
+    page.evaluate(
+        """async () => {
+          const { delete: remove } = IDBObjectStore.prototype;
+          IDBObjectStore.prototype.delete = () => {};
+          await durably.jobs.anything.trigger(1);
+          await durably.jobs.count.trigger({}).catch(() => {}); // with which all that was answered is removed at once
+          IDBObjectStore.prototype.delete = remove;
+          await durably.jobs.anything.trigger(2);
+        }"""
+    )
+    assert len(page.evaluate(OUTCOMES)) == 2
+
+    wait_until(page, f"(await ({OUTCOMES})()).length === 1")
+
+    [outcome] = page.evaluate(OUTCOMES)
+    assert outcome["id"] in [entry["call"]["id"] for entry in page.evaluate(OUTBOX)]
+
+
 def test_a_reply_lost_with_its_leader_is_given_again(browser: Browser, server: Server) -> None:
     server.close_gate("kill/lost-reply")
     server.close_gate("lost-reply/0")
@@ -196,6 +248,72 @@ def test_a_reply_lost_with_its_leader_is_given_again(browser: Browser, server: S
     assert ended["output"] == {"total": 1}
     assert [run["id"] for run in follower.evaluate("durably.getRuns()")] == [answer["id"]]
     assert server.journal("lost-reply")["lost-reply/1"] == 1
+
+
+def test_what_a_stopping_leader_rejects_is_applied_by_nobody(page: Page, browser: Browser, server: Server) -> None:
+    follower = browser.open(test_page(server))
+    follower.wait_for_function("states.at(-1)?.stage === 'ready'")
+
+    answers = page.evaluate(
+        """async () => {
+          const untilRejected = async (first) => {
+            const answered = [];
+            for (let n = first; ; n++) {
+              try {
+                await durably.jobs.anything.trigger(n);
+                answered.push(n);
+              } catch (error) {
+                return { answered, rejected: n, message: error.message };
+              }
+            }
+          };
+          const loops = Array.from({ length: 20 }, (_, loop) => untilRejected(1000 * loop));
+          await new Promise((resolve) => durably.on('run:trigger', resolve));
+          await durably.stop();
+          return Promise.all(loops);
+        }"""
+    )
+    follower.wait_for_function("durably.state === 'leader'")
+    runs = follower.evaluate("durably.getRuns().then((runs) => runs.map(({ input }) => input))")
+
+    assert sorted(runs) == sorted(n for answer in answers for n in answer["answered"])
+    assert {answer["message"] for answer in answers} == {"This engine was stopped; create a new one to go on"}
+    assert_empty(follower)
+
+
+def test_a_call_that_a_follower_gives_up_says_that_it_may_have_been_applied(
+    page: Page, browser: Browser, server: Server
+) -> None:
+    follower = open_with_outbox(browser, test_page(server), "")
+    follower.wait_for_function("states.at(-1)?.stage === 'ready'")
+
+    [changing, other] = follower.evaluate(
+        """() => {
+          BroadcastChannel.prototype.postMessage = () => {}; // what the leader does not hear, it does not answer
+          const tell = ({ message, mayBeApplied }) => ({ message, mayBeApplied });
+          const calls = [durably.jobs.anything.trigger(1), durably.exportDatabase()].map((call) => call.catch(tell));
+          return durably.stop().then(() => Promise.all(calls));
+        }"""
+    )
+
+    stopped = "This engine was stopped; create a new one to go on"
+    assert changing == {"message": f"{stopped}. This call may have been applied all the same", "mayBeApplied": True}
+    assert other["message"] == stopped
+    assert_empty(page)
+
+
+def test_what_an_engine_that_cannot_start_rejects_is_not_applied_later(browser: Browser, server: Server) -> None:
+    page = open_with_outbox(browser, test_page(server, jobs="./missing.py"), "")
+
+    [before, reason] = page.evaluate(
+        """durably.jobs.anything.trigger(1).catch(({ message }) => [message, states.at(-1).error.message])"""
+    )
+    after = page.evaluate("durably.jobs.anything.trigger(2).catch(({ message }) => message)")
+    assert before == after == reason
+    assert_empty(page)
+
+    page.evaluate("open()")
+    assert page.evaluate("durably.getRuns()") == []
 
 
 def test_a_call_whose_message_comes_late_is_applied_once(page: Page, browser: Browser, server: Server) -> None:

@@ -10,7 +10,8 @@ import { OtherEngine } from './other_engine.js';
 import { Sent } from './outbox.js';
 import { OwnEngine } from './own_engine.js';
 import { persist } from './storage.js';
-import { Calls } from '../shared/rpc.js';
+import { isChanging } from '../shared/outbox.js';
+import { Calls, toError } from '../shared/rpc.js';
 import { showAlive } from '../shared/tabs.js';
 
 /** @import { Call, DurablyEvent, ErrorMessage, OpenParams, Reply, State, ToClient } from '../shared/protocol.js' */
@@ -39,6 +40,9 @@ export class Connection {
   #own;
   #other;
   #follows = false;
+  #mayApply = false; // whether an engine was there that may have applied what waits
+  /** @type {Promise<void> | null} */
+  #stopping = null;
   #sent;
   #calls = new Calls((call) => this.#send(call));
   /** @type {Set<(event: DurablyEvent) => void>} */
@@ -83,14 +87,17 @@ export class Connection {
    * @param {object} params
    */
   call(method, params) {
-    const answer = this.#calls.call(method, params);
-    if (this.#ended) this.#calls.rejectAll(this.#reason);
-    return answer;
+    return this.#ended ? Promise.reject(toError(this.#reason)) : this.#calls.call(method, params);
   }
 
   /** The calls that were rejected when their page was gone. */
   rejectedCalls() {
     return this.#sent.rejected();
+  }
+
+  /** @param {string} id the call's */
+  forgetRejectedCall(id) {
+    return this.#sent.forgetRejected(id);
   }
 
   /**
@@ -119,30 +126,43 @@ export class Connection {
     const granted = await persist();
     if (granted && !this.#isPersistent) {
       this.#isPersistent = true;
-      this.#tell(this.state);
+      this.#announce(this.state);
     }
     return granted;
   }
 
-  /** Let the runs in flight end, then end the worker. An engine that is not running yet has nothing to end. */
-  async stop() {
-    if (this.#ended) return;
-    try {
-      if (this.state.state === 'leader') await this.call('stop', {});
-    } finally {
-      this.#tell({ ...this.state, state: 'stopped', stage: null });
-      this.#end();
-    }
+  /**
+   * Let the runs in flight end, then end the worker. An engine that is not running yet has nothing to end.
+   * @returns {Promise<void>}
+   */
+  stop() {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
   }
 
-  /** End the worker, and reject whatever waits for it. */
-  #end() {
+  async #stop() {
+    if (this.#ended) return;
+    const leads = this.state.state === 'leader';
+    const answer = leads ? this.call('stop', {}) : Promise.resolve();
+    this.#mayApply = await answer.then(() => !leads, () => true); // what is not answered by then was not taken
+    if (!this.#ended) await this.#end({ ...this.state, state: 'stopped', stage: null });
+    await answer;
+  }
+
+  /**
+   * Tell the last state and, once no later engine can find them, reject the calls that wait. Until then the worker keeps
+   * the lock.
+   * @param {State} state
+   */
+  async #end(state) {
+    this.#announce(state);
     connections.delete(this.#database);
     removeEventListener('pagehide', this.#onPageHide);
     removeEventListener('pageshow', this.#onPageShow);
+    await this.#sent.withdraw();
     this.#own.end();
     this.#other.close();
-    this.#calls.rejectAll(this.#reason);
+    this.#calls.rejectAll((call) => this.#reasonFor(call));
   }
 
   /**
@@ -166,6 +186,7 @@ export class Connection {
 
   /** @param {Call} call */
   #send(call) {
+    if (this.#ended) return; // it is about to be rejected
     if (!call.again) this.#sent.keep(call);
     if (this.#follows) this.#other.post(call);
     else this.#own.post(call);
@@ -178,6 +199,16 @@ export class Connection {
   /** @returns {ErrorMessage} */
   get #reason() {
     return this.state.error ?? { name: 'DurablyError', message: 'This engine was stopped; create a new one to go on' };
+  }
+
+  /**
+   * @param {Call} call
+   * @returns {ErrorMessage}
+   */
+  #reasonFor({ method }) {
+    if (!this.#mayApply || !isChanging(method)) return this.#reason;
+    const message = `${this.#reason.message}. This call may have been applied all the same`;
+    return { ...this.#reason, message, mayBeApplied: true };
   }
 
   /**
@@ -234,9 +265,16 @@ export class Connection {
 
   /** @param {State} state */
   #tell(state) {
+    if (this.#ended) return; // the worker is still there for a moment
+    this.#mayApply ||= state.epoch !== null || state.state === 'follower';
+    if (state.state === 'failed') void this.#end(state);
+    else this.#announce(state);
+  }
+
+  /** @param {State} state */
+  #announce(state) {
     this.state = this.#isPersistent ? { ...state, store: { ...state.store, persistence: 'persistent' } } : state;
     this.#stateListeners.forEach((listener) => listener(this.state));
-    if (state.state === 'failed') this.#end();
   }
 
   /** @param {string} reason */

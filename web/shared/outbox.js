@@ -14,6 +14,13 @@
  */
 
 const CALLS = 'calls';
+const CHANGING = ['trigger', 'batchTrigger', 'retrigger', 'cancel', 'deleteRun', 'purgeRuns'];
+
+/**
+ * Does a call change anything, so that it is kept here?
+ * @param {string} method
+ */
+export const isChanging = (method) => CHANGING.includes(method);
 
 /** An open outbox. */
 export class Outbox {

@@ -11,6 +11,7 @@ import { readModules } from './modules.js';
 import { persistence } from './persistence.js';
 import { chooseKind, openSqlite, prepareIndexedDb } from './storage.js';
 import { attachFile, toFile } from './transfer.js';
+import { isChanging } from '../shared/outbox.js';
 import { toErrorMessage } from '../shared/rpc.js';
 
 /** @import { Sqlite } from './bridge/sqlite.js' */
@@ -21,9 +22,11 @@ import { toErrorMessage } from '../shared/rpc.js';
  * @property {(params: string, modules: string) => Promise<string>} open  JSON in, JSON of an `Opened` out
  * @property {() => void} start
  * @property {(call: string) => Promise<string>} apply  JSON of a call in, JSON of its reply out
- * @property {(kept: string) => Promise<void>} forget_calls
+ * @property {() => Promise<string>} known_calls  JSON of the ids of the calls that the store knows
+ * @property {(ids: string) => Promise<void>} forget_calls
  * @property {(method: string, message: string) => void} report_rejection
  * @property {(call: string) => void} handle
+ * @property {() => Promise<void>} stop
  * @property {() => Promise<void>} close
  *
  * @typedef {{ epoch: number, error?: undefined } | { error: ErrorMessage }} Opened
@@ -58,8 +61,7 @@ function receive(message) {
     case 'call':
       if (message.method === 'open') return void open(/** @type {OpenParams} */ (message.params));
       if (message.method === 'stop') return void stop(message);
-      deliveries?.know(message);
-      return pass(message);
+      return pass(deliveries?.take(message) ?? message);
     default:
       return /** @satisfies {never} */ (message);
   }
@@ -71,6 +73,11 @@ function receive(message) {
  */
 async function apply(call) {
   return JSON.parse((await host?.apply(JSON.stringify(call))) ?? '');
+}
+
+/** @param {string[]} ids */
+async function forget(ids) {
+  await host?.forget_calls(JSON.stringify(ids));
 }
 
 /**
@@ -109,8 +116,8 @@ async function open(params) {
     const { kind, notice } = await chooseKind(database, params.store);
     await holdLock(database, () => tell({ state: 'follower', notice }));
     if (state.state === 'follower') early = []; // the page has sent them to the leader; what still waits it sends again
-    deliveries = new Deliveries(database, { pass, apply, report, state: () => state });
-    for (const call of early) deliveries.know(call);
+    deliveries = new Deliveries(database, { pass, apply, forget, post, report, state: () => state });
+    for (const call of early) deliveries.take(call);
     if (kind === 'indexeddb') await prepareIndexedDb(database, tellNotice);
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
     const opening = kind === 'sqlite' ? openSqlite(database, tellNotice, endWith) : null; // beside Python's boot
@@ -119,8 +126,8 @@ async function open(params) {
     const opened = /** @type {Opened} */ (JSON.parse(await python.open(JSON.stringify({ ...params, store: kind }), modules)));
     if (opened.error) return fail(opened.error);
     host = python;
-    state = { ...state, epoch: opened.epoch };
-    await host.forget_calls(JSON.stringify(await deliveries.applyOutbox()));
+    tell({ epoch: opened.epoch }); // from here on, calls may be applied
+    await applyEarly(deliveries, host);
     host.start();
     tell({ state: 'leader', stage: 'ready', notice });
     early.splice(0).forEach(pass);
@@ -128,6 +135,17 @@ async function open(params) {
   } catch (error) {
     fail(toErrorMessage(error));
   }
+}
+
+/**
+ * Apply what was called before the engine was there; what only reads waits until it is `ready`.
+ * @param {Deliveries} deliveries
+ * @param {Host} host
+ */
+async function applyEarly(deliveries, host) {
+  const changing = early.filter(({ method }) => isChanging(method));
+  early = early.filter(({ method }) => !isChanging(method));
+  await deliveries.applyAll(changing, JSON.parse(await host.known_calls()));
 }
 
 /** @param {Notice} notice */
@@ -166,22 +184,28 @@ function endWith(reason) {
   fail(toErrorMessage(reason));
 }
 
-/** @param {Call} call */
+/**
+ * End the engine. Until its runs have ended, calls are answered; those that come later are the page's to reject, which
+ * ends this worker once they are out of the outbox: another tab's engine, which then gets the lock, must not find them.
+ * @param {Call} call
+ */
 async function stop({ id }) {
   try {
-    await host?.close();
+    await host?.stop();
+    await deliveries?.end();
+    const ended = host;
+    host = null; // what comes from here on is not applied
+    await ended?.close();
     sqlite?.close();
     post({ type: 'reply', id, result: null });
   } catch (error) {
     post({ type: 'reply', id, error: toErrorMessage(error) });
   }
-  close(); // which releases the lock
 }
 
-/** @param {ErrorMessage} error */
+/** @param {ErrorMessage} error with which the page rejects all calls, before it ends this worker */
 function fail(error) {
-  tell({ state: 'failed', error }); // with which the page rejects all calls
-  close(); // and the lock is free for another tab
+  tell({ state: 'failed', error });
 }
 
 /** @param {Stage} stage */
