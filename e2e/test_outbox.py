@@ -224,6 +224,7 @@ def test_the_outcome_of_a_call_is_kept_as_long_as_the_call_is_in_the_outbox(page
 
     [outcome] = page.evaluate(OUTCOMES)
     assert outcome["id"] in [entry["call"]["id"] for entry in page.evaluate(OUTBOX)]
+    assert len(page.evaluate("durably.getRuns()")) == 2  # what is forgotten while it is there, is applied again
 
 
 def test_a_reply_lost_with_its_leader_is_given_again(browser: Browser, server: Server) -> None:

@@ -280,6 +280,7 @@ export class Connection {
   /** @param {string} reason */
   #fail(reason) {
     const message = `The engine's worker failed: ${reason}`;
+    this.#mayApply ||= this.state.stage === 'jobs'; // and what came after it was not told
     this.#tell({ ...this.state, state: 'failed', error: { name: 'DurablyError', message } });
   }
 }

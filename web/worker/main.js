@@ -126,7 +126,7 @@ async function open(params) {
     const opened = /** @type {Opened} */ (JSON.parse(await python.open(JSON.stringify({ ...params, store: kind }), modules)));
     if (opened.error) return fail(opened.error);
     host = python;
-    tell({ epoch: opened.epoch }); // from here on, calls may be applied
+    state = { ...state, epoch: opened.epoch }; // from here on, calls may be applied
     await applyEarly(deliveries, host);
     host.start();
     tell({ state: 'leader', stage: 'ready', notice });
