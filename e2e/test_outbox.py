@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from playwright.sync_api import Page
 from e2e.browser import Browser
 from e2e.conftest import test_page
 from e2e.server import Server
+from e2e.test_faults import Quota
 
 TRIGGER = "void durably.jobs.count.trigger({ label, steps: 2 })"
 CALLS = """async (database) => {
@@ -239,16 +241,56 @@ def test_a_reply_lost_with_its_leader_is_given_again(browser: Browser, server: S
         }"""
     )
     server.wait_for("reached/lost-reply")
+    lost = server.entries("reply/lost-reply")
 
     leader.close()
-    answer = follower.evaluate("answer")
+    answer = follower.evaluate("answer.then(JSON.stringify)")
     server.open_gate("lost-reply/0")
-    ended = follower.evaluate("(id) => durably.waitForRun(id)", answer["id"])
+    run = json.loads(answer)
+    ended = follower.evaluate("(id) => durably.waitForRun(id)", run["id"])
 
-    assert (answer["disposition"], answer["status"]) == ("created", "pending")
+    assert lost == [f"reply/lost-reply/{answer}"]
+    assert (run["disposition"], run["status"]) == ("created", "pending")
     assert ended["output"] == {"total": 1}
-    assert [run["id"] for run in follower.evaluate("durably.getRuns()")] == [answer["id"]]
+    assert [run["id"] for run in follower.evaluate("durably.getRuns()")] == [run["id"]]
     assert server.journal("lost-reply")["lost-reply/1"] == 1
+
+
+def test_a_trigger_needs_no_network(browser: Browser, page: Page) -> None:
+    browser.context.set_offline(True)
+
+    run = page.evaluate("durably.jobs.anything.trigger(1)")
+    ended = page.evaluate("(id) => durably.waitForRun(id)", run["id"])
+
+    assert ended["output"] == 1
+    assert_empty(page)
+
+
+@pytest.mark.cold  # a snapshot of Python takes more than the room that is left here
+@pytest.mark.parametrize("store", ["indexeddb", "sqlite"])
+def test_a_trigger_that_finds_no_room_leaves_nothing(store: str, browser: Browser, server: Server) -> None:
+    quota = Quota(browser, server)
+    if store == "indexeddb":
+        quota.limit(1_000_000)  # before: Chromium asks how much room there is only when that much has been written
+    page = browser.open(test_page(server, store=store))
+    page.evaluate("durably.init()")
+    quota.limit(1_000_000)
+    warnings: list[str] = []
+    page.on("console", lambda message: warnings.append(message.text) if message.type == "warning" else None)
+
+    refused = page.evaluate(
+        """() => {
+          const input = Uint8Array.from({ length: 1_000_000 }, () => Math.random() * 256).toHex();
+          return durably.jobs.anything.trigger(input).catch(({ name, isFull }) => ({ name, isFull }));
+        }"""
+    )
+
+    assert refused == {"name": "StoreError", "isFull": True}
+    assert page.evaluate("durably.getRuns()") == page.evaluate(OUTBOX) == []
+    [warning] = warnings
+    assert warning.startswith("durably: a call is not kept until it is answered: QuotaExceededError")
+    quota.lift()
+    assert page.evaluate("durably.jobs.anything.trigger(1).then(({ id }) => durably.waitForRun(id))")["output"] == 1
 
 
 def test_what_a_stopping_leader_rejects_is_applied_by_nobody(page: Page, browser: Browser, server: Server) -> None:

@@ -150,6 +150,14 @@ async def test_a_read_only_file_is_left_as_it_is(unprivileged: Path) -> None:
     assert "is read-only" in await refused_and_left_as_it_is(file)
 
 
+async def test_a_refusal_for_another_reason_than_room_is_no_full_store(unprivileged: Path) -> None:
+    file = unprivileged / "runs.db"
+    file.write_bytes(b"no database at all" * 100)
+    with pytest.raises(StoreError, match="is not a SQLite database") as raised:
+        await SqliteStore(file).migrate()
+    assert not raised.value.is_full
+
+
 def write_protect(file: Path) -> None:
     file.chmod(0o444)
     file.parent.chmod(0o555)
