@@ -19,6 +19,7 @@ from durably_wasm.maintenance import Maintenance
 from durably_wasm.models import TERMINAL, Log, OneOrMore, Run, RunFilter, Step, to_iso
 from durably_wasm.options import Options, Retention
 from durably_wasm.processing import Processing
+from durably_wasm.room import with_room
 from durably_wasm.schema import UNDECLARED, schema_of
 from durably_wasm.stores import Store
 from durably_wasm.subscribing import subscribe
@@ -325,9 +326,11 @@ class Durably:
             NotFoundError: There is no such run.
             ConflictError: It has ended.
         """
-        keep_steps = self._options.preserve_steps
-        now = self._environment.now()
-        cancelled = await self.store.cancel_run(run_id, now, keep_steps=keep_steps, call_id=call_id)
+        environment, keep_steps = self._environment, self._options.preserve_steps
+        cancelled = await with_room(
+            environment,
+            lambda: self.store.cancel_run(run_id, environment.now(), keep_steps=keep_steps, call_id=call_id),
+        )
         run = await self._existing(run_id)
         if not cancelled:
             raise ConflictError(f"Cannot cancel run {run_id}: it is {run.status}")

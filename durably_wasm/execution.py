@@ -61,6 +61,7 @@ class Execution:
         self._progress = ProgressWriter(self._attempt)
         self._job: asyncio.Task[_Outcome] | None = None
         self._renewal: asyncio.Task[None] | None = None
+        self._renewal_fails = False
 
     @property
     def waits_for_store(self) -> bool:
@@ -189,11 +190,9 @@ class Execution:
         try:
             renewed = await self._store.renew_lease(run.id, run.lease_generation, to_iso(now), lease_ms)
         except Exception as error:  # whatever it is, the job goes on, unless it will be so for ever
-            self._attempt.report(error, "lease-renewal")
-            if isinstance(error, StoreError) and error.is_final:
-                self.stop(LeaseLost(message_of(error)))
+            self._note_failed_renewal(error)
             return
-        self._renewed = now
+        self._renewed, self._renewal_fails = now, False
         if not renewed:
             reason = await self._attempt.refused()
             self._attempt.report(reason, "lease-renewal")
@@ -206,6 +205,14 @@ class Execution:
                 lease_expires_at=add_ms(to_iso(now), lease_ms),
             )
         )
+
+    def _note_failed_renewal(self, error: Exception) -> None:
+        is_final = isinstance(error, StoreError) and error.is_final
+        if is_final or not (self._renewal_fails or self.waits_for_store):  # one report an outage
+            self._attempt.report(error, "lease-renewal")
+        self._renewal_fails = True
+        if is_final:
+            self.stop(LeaseLost(message_of(error)))
 
     async def give_back(self) -> None:
         """Stop the job and give the run's lease back, for another worker to claim it at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -10,15 +11,29 @@ from playwright.sync_api import Page
 from e2e.browser import Browser
 from e2e.conftest import test_page
 from e2e.server import Server
+from e2e.test_faults import Quota
 
 TRIGGER = "void durably.jobs.count.trigger({ label, steps: 2 })"
-OUTBOX = """async () => {
-  const open = indexedDB.open('durably:test:outbox');
+CALLS = """async (database) => {
+  const open = indexedDB.open(database);
   await new Promise((resolve) => (open.onsuccess = resolve));
   const read = open.result.transaction('calls').objectStore('calls').getAll();
   await new Promise((resolve) => (read.onsuccess = resolve));
   open.result.close();
   return read.result;
+}"""
+OUTBOX = f"() => ({CALLS})('durably:test:outbox')"
+OUTCOMES = f"() => ({CALLS})('test')"
+# Counts the entries that the page removes, and the transactions in which it does.
+COUNT_REMOVALS = """() => {
+  window.removed = 0;
+  window.removals = new Set();
+  const { delete: remove } = IDBObjectStore.prototype;
+  IDBObjectStore.prototype.delete = function (key) {
+    removed += 1;
+    removals.add(this.transaction);
+    return remove.call(this, key);
+  };
 }"""
 
 
@@ -116,6 +131,37 @@ def test_a_rejection_that_its_page_did_not_hear_is_kept_and_told(browser: Browse
     assert page.evaluate("events.filter(({ type }) => type === 'worker:error')") == []
 
 
+def test_a_kept_rejection_can_be_forgotten(browser: Browser, server: Server) -> None:
+    page = open_with_outbox(browser, test_page(server), "")
+    with page.expect_navigation():
+        page.evaluate("() => { for (const n of [1, 2]) durably.jobs.count.trigger({ n }); location.reload(); }")
+    page.evaluate("durably.init()")
+    wait_until(page, "(await durably.rejectedCalls()).length === 2")
+    [first, second] = page.evaluate("durably.rejectedCalls()")
+
+    page.evaluate("(id) => durably.forgetRejectedCall(id)", first["id"])
+    page.evaluate("(id) => durably.forgetRejectedCall(id)", first["id"])  # in another tab, say
+
+    assert page.evaluate("durably.rejectedCalls()") == [second]
+
+
+@pytest.mark.parametrize("store", ["indexeddb", "sqlite"])
+def test_a_cancel_during_the_boot_comes_before_the_first_claim(store: str, browser: Browser, server: Server) -> None:
+    label = f"early-{store}"
+    server.close_gate(f"{label}/1")
+    page = browser.open(test_page(server, store=store))
+    run = page.evaluate("(label) => durably.jobs.count.trigger({ label, steps: 2 })", label)
+    server.wait_for(f"{label}/1")
+    page.close()
+
+    page = browser.open(f"{server.url}/index.html")
+    page.evaluate("([store, id]) => { open({ store }); return durably.cancel(id); }", [store, run["id"]])
+    cancelled = page.evaluate("(id) => durably.getRun(id)", run["id"])
+    server.open_gate(f"{label}/1")
+
+    assert (cancelled["status"], cancelled["leaseGeneration"]) == ("cancelled", 1)
+
+
 def test_the_outbox_is_empty_when_all_is_answered(page: Page, browser: Browser, server: Server) -> None:
     follower = browser.open(test_page(server))
     for tab in (page, follower):
@@ -131,6 +177,58 @@ def test_the_outbox_is_empty_when_all_is_answered(page: Page, browser: Browser, 
     assert_empty(page)
 
 
+def test_many_answered_calls_leave_the_outbox_in_few_commits(page: Page) -> None:
+    page.evaluate(COUNT_REMOVALS)
+
+    page.evaluate("async () => { for (let n = 0; n < 200; n++) await durably.jobs.anything.trigger(n); }")
+    page.wait_for_function("removed === 200")
+
+    assert page.evaluate("removals.size") <= 100
+    assert_empty(page)
+
+
+def test_a_page_that_goes_leaves_no_answered_call_behind(page: Page) -> None:
+    page.evaluate(COUNT_REMOVALS)
+
+    with page.expect_navigation():
+        page.evaluate(
+            """() => void durably.jobs.anything.trigger(1).then(() => {
+              addEventListener('pagehide', () => sessionStorage.setItem('removed', removed));
+              location.reload();
+            })"""
+        )
+
+    assert page.evaluate("sessionStorage.getItem('removed')") == "1"
+
+
+def test_a_rejected_call_leaves_the_outbox_at_once(page: Page) -> None:
+    page.evaluate(COUNT_REMOVALS)
+
+    rejected = page.evaluate("durably.jobs.count.trigger({}).catch(({ name }) => ({ name, removed }))")
+
+    assert rejected == {"name": "ValidationError", "removed": 1}
+
+
+def test_the_outcome_of_a_call_is_kept_as_long_as_the_call_is_in_the_outbox(page: Page) -> None:
+    page.evaluate(
+        """async () => {
+          const { delete: remove } = IDBObjectStore.prototype;
+          IDBObjectStore.prototype.delete = () => {};
+          await durably.jobs.anything.trigger(1);
+          await durably.jobs.count.trigger({}).catch(() => {}); // with which all that was answered is removed at once
+          IDBObjectStore.prototype.delete = remove;
+          await durably.jobs.anything.trigger(2);
+        }"""
+    )
+    assert len(page.evaluate(OUTCOMES)) == 2
+
+    wait_until(page, f"(await ({OUTCOMES})()).length === 1")
+
+    [outcome] = page.evaluate(OUTCOMES)
+    assert outcome["id"] in [entry["call"]["id"] for entry in page.evaluate(OUTBOX)]
+    assert len(page.evaluate("durably.getRuns()")) == 2  # what is forgotten while it is there, is applied again
+
+
 def test_a_reply_lost_with_its_leader_is_given_again(browser: Browser, server: Server) -> None:
     server.close_gate("kill/lost-reply")
     server.close_gate("lost-reply/0")
@@ -143,16 +241,122 @@ def test_a_reply_lost_with_its_leader_is_given_again(browser: Browser, server: S
         }"""
     )
     server.wait_for("reached/lost-reply")
+    lost = server.entries("reply/lost-reply")
 
     leader.close()
-    answer = follower.evaluate("answer")
+    answer = follower.evaluate("answer.then(JSON.stringify)")
     server.open_gate("lost-reply/0")
-    ended = follower.evaluate("(id) => durably.waitForRun(id)", answer["id"])
+    run = json.loads(answer)
+    ended = follower.evaluate("(id) => durably.waitForRun(id)", run["id"])
 
-    assert (answer["disposition"], answer["status"]) == ("created", "pending")
+    assert lost == [f"reply/lost-reply/{answer}"]
+    assert (run["disposition"], run["status"]) == ("created", "pending")
     assert ended["output"] == {"total": 1}
-    assert [run["id"] for run in follower.evaluate("durably.getRuns()")] == [answer["id"]]
+    assert [run["id"] for run in follower.evaluate("durably.getRuns()")] == [run["id"]]
     assert server.journal("lost-reply")["lost-reply/1"] == 1
+
+
+def test_a_trigger_needs_no_network(browser: Browser, page: Page) -> None:
+    browser.context.set_offline(True)
+
+    run = page.evaluate("durably.jobs.anything.trigger(1)")
+    ended = page.evaluate("(id) => durably.waitForRun(id)", run["id"])
+
+    assert ended["output"] == 1
+    assert_empty(page)
+
+
+@pytest.mark.cold  # a snapshot of Python takes more than the room that is left here
+@pytest.mark.parametrize("store", ["indexeddb", "sqlite"])
+def test_a_trigger_that_finds_no_room_leaves_nothing(store: str, browser: Browser, server: Server) -> None:
+    quota = Quota(browser, server)
+    if store == "indexeddb":
+        quota.limit(1_000_000)  # before: Chromium asks how much room there is only when that much has been written
+    page = browser.open(test_page(server, store=store))
+    page.evaluate("durably.init()")
+    quota.limit(1_000_000)
+    warnings: list[str] = []
+    page.on("console", lambda message: warnings.append(message.text) if message.type == "warning" else None)
+
+    refused = page.evaluate(
+        """() => {
+          const input = Uint8Array.from({ length: 1_000_000 }, () => Math.random() * 256).toHex();
+          return durably.jobs.anything.trigger(input).catch(({ name, isFull }) => ({ name, isFull }));
+        }"""
+    )
+
+    assert refused == {"name": "StoreError", "isFull": True}
+    assert page.evaluate("durably.getRuns()") == page.evaluate(OUTBOX) == []
+    [warning] = warnings
+    assert warning.startswith("durably: a call is not kept until it is answered: QuotaExceededError")
+    quota.lift()
+    assert page.evaluate("durably.jobs.anything.trigger(1).then(({ id }) => durably.waitForRun(id))")["output"] == 1
+
+
+def test_what_a_stopping_leader_rejects_is_applied_by_nobody(page: Page, browser: Browser, server: Server) -> None:
+    follower = browser.open(test_page(server))
+    follower.wait_for_function("states.at(-1)?.stage === 'ready'")
+
+    answers = page.evaluate(
+        """async () => {
+          const untilRejected = async (first) => {
+            const answered = [];
+            for (let n = first; ; n++) {
+              try {
+                await durably.jobs.anything.trigger(n);
+                answered.push(n);
+              } catch (error) {
+                return { answered, rejected: n, message: error.message };
+              }
+            }
+          };
+          const loops = Array.from({ length: 20 }, (_, loop) => untilRejected(1000 * loop));
+          await new Promise((resolve) => durably.on('run:trigger', resolve));
+          await durably.stop();
+          return Promise.all(loops);
+        }"""
+    )
+    follower.wait_for_function("durably.state === 'leader'")
+    runs = follower.evaluate("durably.getRuns().then((runs) => runs.map(({ input }) => input))")
+
+    assert sorted(runs) == sorted(n for answer in answers for n in answer["answered"])
+    assert {answer["message"] for answer in answers} == {"This engine was stopped; create a new one to go on"}
+    assert_empty(follower)
+
+
+def test_a_call_that_a_follower_gives_up_says_that_it_may_have_been_applied(
+    page: Page, browser: Browser, server: Server
+) -> None:
+    follower = open_with_outbox(browser, test_page(server), "")
+    follower.wait_for_function("states.at(-1)?.stage === 'ready'")
+
+    [changing, other] = follower.evaluate(
+        """() => {
+          BroadcastChannel.prototype.postMessage = () => {}; // what the leader does not hear, it does not answer
+          const tell = ({ message, mayBeApplied }) => ({ message, mayBeApplied });
+          const calls = [durably.jobs.anything.trigger(1), durably.exportDatabase()].map((call) => call.catch(tell));
+          return durably.stop().then(() => Promise.all(calls));
+        }"""
+    )
+
+    stopped = "This engine was stopped; create a new one to go on"
+    assert changing == {"message": f"{stopped}. This call may have been applied all the same", "mayBeApplied": True}
+    assert other["message"] == stopped
+    assert_empty(page)
+
+
+def test_what_an_engine_that_cannot_start_rejects_is_not_applied_later(browser: Browser, server: Server) -> None:
+    page = open_with_outbox(browser, test_page(server, jobs="./missing.py"), "")
+
+    [before, reason] = page.evaluate(
+        """durably.jobs.anything.trigger(1).catch(({ message }) => [message, states.at(-1).error.message])"""
+    )
+    after = page.evaluate("durably.jobs.anything.trigger(2).catch(({ message }) => message)")
+    assert before == after == reason
+    assert_empty(page)
+
+    page.evaluate("open()")
+    assert page.evaluate("durably.getRuns()") == []
 
 
 def test_a_call_whose_message_comes_late_is_applied_once(page: Page, browser: Browser, server: Server) -> None:

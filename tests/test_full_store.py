@@ -15,7 +15,7 @@ from durably_wasm.stores import MemoryStore, SqliteStore
 from durably_wasm.testing import FakeClock
 
 if TYPE_CHECKING:
-    from conftest import Engine, Record, Settle
+    from conftest import Engine, Intercept, Record, Settle
 
 MINUTE = 60_000
 READS = {"migrate", "close", "get_run", "get_runs", "get_steps", "get_logs", "purge_runs"}
@@ -124,6 +124,23 @@ class TestRunInExecution:
         [error] = outages(events)
         assert error.error == "no room left" and error.run_id is not None
 
+    async def test_tells_of_no_lease_that_cannot_be_renewed_meanwhile(
+        self, engine: Engine, record: Record, limited: LimitedStore, steps: Steps, pass_time: PassTime
+    ) -> None:
+        durably = engine(steps.job, store=limited)
+        events = record(durably)
+        await durably.jobs.job.trigger("a")
+        durably.start()
+        await pass_time(100)
+        limited.fill()
+        steps.gate.set()
+        await pass_time(20_000)
+        assert limited.calls.count("renew_lease") > 2
+        limited.fill(0)
+        await pass_time(10_000)
+        await durably.stop()
+        assert [event.context for event in events if event.type == "worker:error"] == ["store"]
+
     async def test_keeps_its_steps_when_the_engine_dies_meanwhile(
         self, engine: Engine, limited: LimitedStore, steps: Steps, pass_time: PassTime, clock: FakeClock
     ) -> None:
@@ -196,6 +213,7 @@ class TestClaim:
         durably.start()
         await pass_time(20_000)
         assert await statuses(durably) == ["pending"] and len(outages(events)) == 1
+        assert durably.failure is None
         limited.fill(0)
         await pass_time(10_000)
         await durably.stop()
@@ -234,6 +252,37 @@ class TestTrigger:
         limited.fill(1)
         await durably.jobs.job.trigger("b")
         assert await statuses(durably) == ["pending"]
+
+
+class TestCancel:
+    async def test_makes_room(self, engine: Engine, limited: LimitedStore, steps: Steps, clock: FakeClock) -> None:
+        durably = engine(steps.job, store=limited, retain_runs="1m")
+        steps.gate.set()
+        await durably.jobs.job.trigger("a")
+        await durably.process_one()
+        clock.advance(2 * MINUTE)
+        run = await durably.jobs.job.trigger("b")
+        limited.fill(1)
+        await durably.cancel(run.id)
+        assert await statuses(durably) == ["cancelled"]
+
+
+class TestAnotherRefusal:
+    async def test_purges_nothing(self, engine: Engine, steps: Steps, clock: FakeClock, intercept: Intercept) -> None:
+        store = intercept(MemoryStore())
+        durably = engine(steps.job, store=store, retain_runs="1m")
+        steps.gate.set()
+        await durably.jobs.job.trigger("a")
+        await durably.process_one()
+        clock.advance(2 * MINUTE)
+        store.before("enqueue_many", out_of_order)
+        with pytest.raises(StoreError, match="connection lost"):
+            await durably.jobs.job.trigger("b")
+        assert await statuses(durably) == ["completed"]
+
+
+async def out_of_order() -> None:
+    raise StoreError("connection lost")
 
 
 async def test_sqlite_says_when_it_is_full(tmp_path: Path) -> None:

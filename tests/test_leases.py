@@ -149,7 +149,7 @@ class TestRenewal:
         assert (ended.status, ended.lease_generation) == ("completed", 1)
 
     @pytest.mark.parametrize("error", [StoreError("disk full"), RuntimeError("disk full")], ids=["StoreError", "any"])
-    async def test_that_raises_is_told_and_the_job_goes_on(
+    async def test_that_raises_is_told_once_an_outage_and_the_job_goes_on(
         self,
         engine: Engine,
         record: Record,
@@ -178,7 +178,10 @@ class TestRenewal:
         for _ in range(3):
             clock.advance(5_000)
             await settle()
-        assert [event.type for event in events] == ["worker:error", "worker:error", "run:lease-renewed"]
+        store.before("renew_lease", fail)
+        clock.advance(5_000)
+        await settle()
+        assert [event.type for event in events] == ["worker:error", "run:lease-renewed", "worker:error"]
         told: Any = events[0]
         assert (told.error, told.context, told.run_id) == ("disk full", "lease-renewal", run.id)
         gate.set()

@@ -69,10 +69,15 @@ class Host:
         """Take the JSON of a call that may have been applied before, and return that of its reply."""
         return json.dumps(await self._reply({**json.loads(text), "again": True}))
 
-    async def forget_calls(self, kept: str) -> None:
-        """Forget the calls that can come no more; `kept` is JSON, the ids of those that can."""
+    async def known_calls(self) -> str:
+        """Return JSON, the ids of the calls that the store knows."""
         assert self._durably is not None
-        await self._durably.store.forget_calls(json.loads(kept))
+        return json.dumps(await self._durably.store.get_call_ids())
+
+    async def forget_calls(self, ids: str) -> None:
+        """Forget calls that can come no more; `ids` is JSON."""
+        assert self._durably is not None
+        await self._durably.store.forget_calls(json.loads(ids))
 
     def report_rejection(self, method: str, message: str) -> None:
         """Tell of a call that was rejected when nobody was left to hear of it."""
@@ -86,10 +91,16 @@ class Host:
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
 
-    async def close(self) -> None:
-        """Let the runs in flight end, and close the store."""
+    async def stop(self) -> None:
+        """Let the runs in flight end; calls are answered as ever."""
         if self._durably is not None:
             await self._durably.stop()
+
+    async def close(self) -> None:
+        """Answer the calls that were taken, and close the store."""
+        while self._answering:
+            await asyncio.wait(self._answering)
+        if self._durably is not None:
             await self._durably.store.close()
 
     async def hand_over(self) -> None:

@@ -160,8 +160,12 @@ class Store(Protocol):
         """Return what a call has come to, as `stores.calls` writes it; None when it was not applied or is forgotten."""
         ...
 
-    async def forget_calls(self, kept: Collection[str]) -> None:
-        """Forget the outcomes of all calls but those with an id in `kept`, which nobody can repeat any more."""
+    async def get_call_ids(self) -> list[str]:
+        """Return the ids of the calls whose outcomes are kept."""
+        ...
+
+    async def forget_calls(self, call_ids: Collection[str]) -> None:
+        """Forget the outcomes of calls that nobody can repeat any more; harmless where there is none."""
         ...
 
 

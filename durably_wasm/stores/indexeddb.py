@@ -24,7 +24,7 @@ from durably_wasm.models import (
 from durably_wasm.payloads import JsonValue, encode
 from durably_wasm.stores import transactions
 from durably_wasm.stores.calls import CANCELLED, DELETED, ENQUEUED, PURGED
-from durably_wasm.stores.operations import Operation, delete_all_of, delete_run, put, put_payload
+from durably_wasm.stores.operations import Operation, delete_all_of, delete_call, delete_run, put, put_payload
 from durably_wasm.stores.rows import (
     Record,
     log_from_record,
@@ -227,9 +227,13 @@ class IndexedDbStore:
         """Return what a call has come to, or None."""
         return await self._run(transactions.outcome_of(call_id))
 
-    async def forget_calls(self, kept: Collection[str]) -> None:
-        """Forget the outcomes of all other calls."""
-        await self._transact(transactions.forget_calls(kept))
+    async def get_call_ids(self) -> list[str]:
+        """Return the ids of the calls whose outcomes are kept."""
+        return await self._run(transactions.call_ids())
+
+    async def forget_calls(self, call_ids: Collection[str]) -> None:
+        """Forget the outcomes of calls."""
+        await self._transact(transactions.write([delete_call(call_id) for call_id in call_ids]))
 
     async def _change(
         self, run_id: str, transition: Callable[[Run | None], Run | None], also: Sequence[Operation] = ()

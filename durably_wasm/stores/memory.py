@@ -228,9 +228,14 @@ class MemoryStore:
         """Return what a call has come to, or None."""
         return self._calls.get(call_id)
 
-    async def forget_calls(self, kept: Collection[str]) -> None:
-        """Forget the outcomes of all other calls."""
-        self._calls = {call_id: outcome for call_id, outcome in self._calls.items() if call_id in kept}
+    async def get_call_ids(self) -> list[str]:
+        """Return the ids of the calls whose outcomes are kept."""
+        return list(self._calls)
+
+    async def forget_calls(self, call_ids: Collection[str]) -> None:
+        """Forget the outcomes of calls."""
+        for call_id in call_ids:
+            self._calls.pop(call_id, None)
 
     def _once(self, call_id: str | None, outcome: Outcome[T], apply: Callable[[], T]) -> T:
         if call_id is not None and call_id in self._calls:

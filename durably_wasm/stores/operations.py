@@ -82,7 +82,7 @@ def delete_run(run_id: str) -> list[Operation]:
 
 
 def all_calls() -> Operation:
-    """Read all calls that may come again."""
+    """Read what all calls have come to."""
     return {"op": "range", "store": "calls", "index": None, "lower": "", "upper": [], "limit": None}
 
 

@@ -278,10 +278,14 @@ class SqliteStore:
         known = self._run("call", id=call_id)
         return str(known[0][0]) if known else None
 
-    async def forget_calls(self, kept: Collection[str]) -> None:
-        """Forget the outcomes of all other calls."""
+    async def get_call_ids(self) -> list[str]:
+        """Return the ids of the calls whose outcomes are kept."""
+        return [str(call_id) for [call_id] in self._run("call_ids")]
+
+    async def forget_calls(self, call_ids: Collection[str]) -> None:
+        """Forget the outcomes of calls."""
         with self._transaction():
-            self._later("forget_calls", kept=encode(list(kept)))
+            self._later("forget_calls", call_ids=encode(list(call_ids)))
 
     async def import_attached(self) -> None:
         """Put the runs of the database that is attached as `imported` in the place of all that are here, and detach it.

@@ -21,7 +21,6 @@ from durably_wasm.stores.operations import (
     CHUNK,
     Operation,
     all_calls,
-    delete_call,
     delete_run,
     ended_before,
     first,
@@ -69,10 +68,10 @@ def outcome_of(call_id: str) -> Transaction[str | None]:
     return [], known and known["outcome"]
 
 
-def forget_calls(kept: Collection[str]) -> Transaction[None]:
-    """Forget the outcomes of all other calls."""
+def call_ids() -> Transaction[list[str]]:
+    """Read the ids of the calls whose outcomes are kept."""
     [records] = yield [all_calls()]
-    return [delete_call(record["id"]) for record in records if record["id"] not in kept], None
+    return [], [record["id"] for record in records]
 
 
 def fenced(transaction: Transaction[T], epoch: int) -> Transaction[T]:

@@ -1,5 +1,5 @@
 /** Puts the points into the platform, where the engine meets it: in storage, in a step's fetch, in what is posted. */
-import { pass } from './points.js';
+import { journal, pass, round } from './points.js';
 
 const TOLD = { 'run:leased': 'claimed', 'step:complete': 'checkpointed', 'run:complete': 'completed' };
 
@@ -16,7 +16,9 @@ before(globalThis, 'postMessage', (message) => {
 before(BroadcastChannel.prototype, 'postMessage', ({ message }) => passReply(message));
 
 function passReply({ type, result }) {
-  if (type === 'reply' && result?.disposition) pass('replying');
+  if (type !== 'reply' || !result?.disposition) return;
+  journal(`reply/${round.get('round')}/${JSON.stringify(result)}`);
+  pass('replying');
 }
 
 function before(object, method, hook) {

@@ -3,7 +3,7 @@
  *
  * The address says which point this round is about, and at which pass: `?round=7&point=put&after=2`.
  */
-const round = new URLSearchParams(location.search);
+export const round = new URLSearchParams(location.search);
 let left = Number(round.get('after'));
 
 /** Go on, or, at the round's point, tell the test server and never go on. */

@@ -98,15 +98,18 @@ async def tells_what_a_call_has_come_to(store: Store) -> None:
     assert await store.get_call("call-2") is None
 
 
-async def calls_are_forgotten_but_for_those_that_may_come_again(store: Store) -> None:
+async def calls_are_known_until_they_are_forgotten(store: Store) -> None:
     kept = await store.enqueue(new_run(), NOW, call_id="kept")
     gone = await store.enqueue(new_run(), NOW, call_id="gone")
     run = await claimed(store, job_name="other")
     await checkpointed(store, run)
     before = await contents(store)
-    await store.forget_calls(["kept", "never heard of"])
+    assert sorted(await store.get_call_ids()) == ["gone", "kept"]
+    await store.forget_calls(["gone", "never heard of"])
+    assert await store.get_call_ids() == ["kept"]
     assert await contents(store) == before
     assert (await store.enqueue(new_run(), after(1), call_id="kept")).run == kept.run
     assert (await store.enqueue(new_run(), after(1), call_id="gone")).run.id != gone.run.id
-    await store.forget_calls([])
+    await store.forget_calls(["kept", "gone"])
+    assert await store.get_call_ids() == []
     assert (await store.enqueue(new_run(), after(2), call_id="kept")).run.id != kept.run.id

@@ -232,6 +232,15 @@ export class Durably {
   }
 
   /**
+   * Forget one of the rejected calls, once the user knows of it: no tab lists it any more. Harmless when there is none.
+   * @param {string} id the call's
+   * @returns {Promise<void>}
+   */
+  forgetRejectedCall(id) {
+    return this.#connection.forgetRejectedCall(id);
+  }
+
+  /**
    * Resolve with a run once it is completed. Rejects with `RunFailedError`, `RunCancelledError`, `NotFoundError` or
    * `WaitTimeoutError`.
    * @param {string} id

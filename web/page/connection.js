@@ -12,6 +12,7 @@ import { Sent } from './outbox.js';
 import { OwnEngine } from './own_engine.js';
 import { persist } from './storage.js';
 import { StoredRuns } from './stored_runs.js';
+import { isChanging } from '../shared/outbox.js';
 import { Calls, toError } from '../shared/rpc.js';
 import { showAlive } from '../shared/tabs.js';
 
@@ -43,6 +44,9 @@ export class Connection {
   #other;
   #life;
   #follows = false;
+  #mayApply = false; // whether an engine was there that may have applied what waits
+  /** @type {Promise<void> | null} */
+  #stopping = null;
   #sent;
   /** @type {StoredRuns | null} what this page reads by itself; null where only the engine can */
   #stored;
@@ -130,6 +134,11 @@ export class Connection {
     return this.#sent.rejected();
   }
 
+  /** @param {string} id the call's */
+  forgetRejectedCall(id) {
+    return this.#sent.forgetRejected(id);
+  }
+
   /**
    * @param {(event: DurablyEvent) => void} listener
    * @returns {() => void} its undo
@@ -156,30 +165,43 @@ export class Connection {
     const granted = await persist();
     if (granted && !this.#isPersistent) {
       this.#isPersistent = true;
-      this.#tell(this.state);
+      this.#announce(this.state);
     }
     return granted;
   }
 
-  /** Let the runs in flight end, then end the worker. An engine that is not running yet has nothing to end. */
-  async stop() {
-    if (this.#ended) return;
-    try {
-      if (this.state.state === 'leader') await this.call('stop', {});
-    } finally {
-      this.#tell({ ...this.state, state: 'stopped', stage: null });
-      this.#end();
-    }
+  /**
+   * Let the runs in flight end, then end the worker. An engine that is not running yet has nothing to end.
+   * @returns {Promise<void>}
+   */
+  stop() {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
   }
 
-  /** End the worker, and reject whatever waits for it. */
-  #end() {
+  async #stop() {
+    if (this.#ended) return;
+    const leads = this.state.state === 'leader';
+    const answer = leads ? this.call('stop', {}) : Promise.resolve();
+    this.#mayApply = await answer.then(() => !leads, () => true); // what is not answered by then was not taken
+    if (!this.#ended) await this.#end({ ...this.state, state: 'stopped', stage: null });
+    await answer;
+  }
+
+  /**
+   * Tell the last state and, once no later engine can find them, reject the calls that wait. Until then the worker keeps
+   * the lock.
+   * @param {State} state
+   */
+  async #end(state) {
+    this.#announce(state);
     connections.delete(this.#database);
     this.#life.end();
+    this.#stored?.close(toError(this.#reason));
+    await this.#sent.withdraw();
     this.#own.end();
     this.#other.close();
-    this.#stored?.close(toError(this.#reason));
-    this.#calls.rejectAll(this.#reason);
+    this.#calls.rejectAll((call) => this.#reasonFor(call));
   }
 
   /** A page in the back/forward cache would keep the lock, and would be thrown out of the cache for a message. */
@@ -207,6 +229,7 @@ export class Connection {
 
   /** @param {Call} call */
   #send(call) {
+    if (this.#ended) return; // it is about to be rejected
     if (!call.again) this.#sent.keep(call);
     if (this.#follows) this.#other.post(call);
     else this.#own.post(call);
@@ -219,6 +242,16 @@ export class Connection {
   /** @returns {ErrorMessage} */
   get #reason() {
     return this.state.error ?? { name: 'DurablyError', message: 'This engine was stopped; create a new one to go on' };
+  }
+
+  /**
+   * @param {Call} call
+   * @returns {ErrorMessage}
+   */
+  #reasonFor({ method }) {
+    if (!this.#mayApply || !isChanging(method)) return this.#reason;
+    const message = `${this.#reason.message}. This call may have been applied all the same`;
+    return { ...this.#reason, message, mayBeApplied: true };
   }
 
   /**
@@ -252,8 +285,7 @@ export class Connection {
    * @param {State} state
    */
   #giveUp({ notice, error }) {
-    this.#tell({ ...this.state, state: 'stopped', stage: null, notice, error });
-    this.#end();
+    void this.#end({ ...this.state, state: 'stopped', stage: null, notice, error });
   }
 
   /** @param {State} state */
@@ -282,7 +314,7 @@ export class Connection {
 
   /** @param {Reply} reply */
   #settle(reply) {
-    this.#sent.forget(reply.id);
+    this.#sent.forget(reply);
     this.#calls.settle(reply);
   }
 
@@ -294,15 +326,23 @@ export class Connection {
 
   /** @param {State} state */
   #tell(state) {
+    if (this.#ended) return; // the worker is still there for a moment
+    this.#mayApply ||= state.epoch !== null || state.state === 'follower';
+    if (state.state === 'failed') void this.#end(state);
+    else this.#announce(state);
+  }
+
+  /** @param {State} state */
+  #announce(state) {
     this.state = this.#isPersistent ? { ...state, store: { ...state.store, persistence: 'persistent' } } : state;
     this.#stored?.lookAgain();
     this.#stateListeners.forEach((listener) => listener(this.state));
-    if (state.state === 'failed') this.#end();
   }
 
   /** @param {string} reason */
   #fail(reason) {
     const message = `The engine's worker failed: ${reason}`;
+    this.#mayApply ||= this.state.stage === 'jobs'; // and what came after it was not told
     this.#tell({ ...this.state, state: 'failed', error: { name: 'DurablyError', message } });
   }
 }

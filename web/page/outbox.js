@@ -1,12 +1,15 @@
 /**
  * The page's side of the outbox: a changing call is kept from the moment it is made until its reply is there.
+ *
+ * What was answered is removed a little later, many entries at once: each removal is a commit, which the next call would
+ * wait for. An entry that stays because its page dies first does no harm, since the engine applies no call twice.
  */
-import { Outbox } from '../shared/outbox.js';
+import { Outbox, isChanging } from '../shared/outbox.js';
 
-/** @import { Call, ErrorMessage } from '../shared/protocol.js' */
+/** @import { Call, ErrorMessage, Reply } from '../shared/protocol.js' */
 /** @import { Entry } from '../shared/outbox.js' */
 
-const CHANGING = ['trigger', 'batchTrigger', 'retrigger', 'cancel', 'deleteRun', 'purgeRuns'];
+const REMOVE_AFTER_MS = 100; // of the first answer
 
 /** The calls of one tab that are on their way. */
 export class Sent {
@@ -17,6 +20,8 @@ export class Sent {
   #outbox = null;
   /** @type {Map<string, Entry>} by the call */
   #entries = new Map();
+  /** @type {Entry[]} answered, and to be removed */
+  #answered = [];
 
   /**
    * @param {string} database
@@ -29,6 +34,7 @@ export class Sent {
       for (const entry of this.#entries.values()) this.#put(entry); // made before it was open
     });
     this.#opening.catch((error) => console.warn(`durably: calls are not kept until they are answered: ${error}`));
+    addEventListener('pagehide', this.#removeAnswered);
   }
 
   /**
@@ -36,21 +42,34 @@ export class Sent {
    * @param {Call} call
    */
   keep(call) {
-    if (!CHANGING.includes(call.method)) return;
+    if (!isChanging(call.method)) return;
     const entry = { tab: this.#tab, number: ++this.#number, call };
     this.#entries.set(call.id, entry);
     this.#put(entry);
   }
 
   /**
-   * Forget a call: its reply is there.
-   * @param {string} id
+   * Forget a call: its reply is there. One that was rejected goes at once, or it could be applied yet.
+   * @param {Reply} reply
    */
-  forget(id) {
+  forget({ id, error }) {
     const entry = this.#entries.get(id);
     if (!entry) return;
     this.#entries.delete(id);
-    this.#outbox?.remove(entry).catch(() => {}); // the engine applies no call twice
+    const isFirst = this.#answered.push(entry) === 1;
+    if (error) this.#removeAnswered();
+    else if (isFirst) setTimeout(this.#removeAnswered, REMOVE_AFTER_MS);
+  }
+
+  /**
+   * Take back the calls that nobody will answer here, so that no later engine finds them.
+   * @returns {Promise<void>} resolves when they are gone, or nothing can be done about it
+   */
+  async withdraw() {
+    removeEventListener('pagehide', this.#removeAnswered);
+    const entries = [...this.#answered.splice(0), ...this.#entries.values()];
+    this.#entries.clear();
+    if (entries.length > 0) await this.#outbox?.remove(entries).catch((error) => console.warn(`durably: calls cannot be taken back: ${error}`));
   }
 
   /**
@@ -58,10 +77,29 @@ export class Sent {
    * @returns {Promise<{ id: string, method: string, params: object, error: ErrorMessage }[]>}
    */
   async rejected() {
+    const entries = await this.#rejectedEntries();
+    return entries.map(({ call: { id, method, params }, rejection }) => ({ id, method, params, error: /** @type {ErrorMessage} */ (rejection) }));
+  }
+
+  /**
+   * Forget one of these calls; harmless when there is none.
+   * @param {string} id
+   */
+  async forgetRejected(id) {
+    const entries = await this.#rejectedEntries();
+    await this.#outbox?.remove(entries.filter(({ call }) => call.id === id));
+  }
+
+  async #rejectedEntries() {
     await this.#opening;
     const entries = (await this.#outbox?.entries()) ?? [];
-    return entries.flatMap(({ call: { id, method, params }, rejection }) => (rejection ? [{ id, method, params, error: rejection }] : []));
+    return entries.filter(({ rejection }) => rejection);
   }
+
+  #removeAnswered = () => {
+    const entries = this.#answered.splice(0);
+    if (entries.length > 0) this.#outbox?.remove(entries).catch(() => {}); // whoever leads will find them, and apply none again
+  };
 
   /** @param {Entry} entry */
   #put(entry) {

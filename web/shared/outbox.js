@@ -14,6 +14,13 @@
  */
 
 const CALLS = 'calls';
+const CHANGING = ['trigger', 'batchTrigger', 'retrigger', 'cancel', 'deleteRun', 'purgeRuns'];
+
+/**
+ * Does a call change anything, so that it is kept here?
+ * @param {string} method
+ */
+export const isChanging = (method) => CHANGING.includes(method);
 
 /** An open outbox. */
 export class Outbox {
@@ -49,12 +56,12 @@ export class Outbox {
   }
 
   /**
-   * Remove a call's entry; harmless when there is none.
-   * @param {Pick<Entry, 'tab' | 'number'>} entry
+   * Remove calls' entries, all in one transaction; harmless where there is none.
+   * @param {Pick<Entry, 'tab' | 'number'>[]} entries
    * @returns {Promise<void>}
    */
-  remove({ tab, number }) {
-    return this.#change((calls) => calls.delete([tab, number]));
+  remove(entries) {
+    return this.#change((calls) => entries.forEach(({ tab, number }) => calls.delete([tab, number])));
   }
 
   /** @returns {Promise<Entry[]>} in the order of each tab's calls */

@@ -51,12 +51,12 @@ export class Calls {
 
   /**
    * Reject all that wait: nobody is left to answer.
-   * @param {ErrorMessage} reason
+   * @param {(call: Call) => ErrorMessage} reasonFor
    */
-  rejectAll(reason) {
+  rejectAll(reasonFor) {
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
-    for (const { reject } of waiting) reject(toError(reason));
+    for (const { call, reject } of waiting) reject(toError(reasonFor(call)));
   }
 }
 

@@ -2,6 +2,7 @@
  * What comes to the leader beside its own page's calls: those of other tabs over the channel, and those that wait in the
  * outbox, whose page may be gone. Knows where a call comes from and where its reply goes, not what it does.
  */
+import { KnownCalls } from './known_calls.js';
 import { Outbox } from '../shared/outbox.js';
 import { ALL, Channel, ENGINE, LEADER, signsOf, whoIsAlive } from '../shared/tabs.js';
 
@@ -13,6 +14,8 @@ import { ALL, Channel, ENGINE, LEADER, signsOf, whoIsAlive } from '../shared/tab
  * @typedef {object} Engine
  * @property {(call: Call) => void} pass  takes a call, and posts its reply in time
  * @property {(call: Call) => Promise<Reply>} apply  applies a call that may have been applied before
+ * @property {(ids: string[]) => Promise<void>} forget  forgets what calls have come to
+ * @property {(reply: Reply) => void} post  posts a reply to whoever waits for it
  * @property {(call: Call, reply: Reply) => void} report  tells of a call that was rejected when its page was gone
  * @property {(hello: Hello) => State | null} meet  takes what another tab says first, and returns its answer
  * @property {() => State} state
@@ -30,9 +33,12 @@ export class Deliveries {
   #senders = new Map();
   /** @type {Set<string>} the tabs that follow */
   #followers = new Set();
-  /** @type {Set<string>} the calls that this engine has got already */
-  #known = new Set();
-  #looking = Promise.resolve();
+  #known;
+  /** @type {Promise<Set<string> | null>} */
+  #looking = Promise.resolve(null);
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #timer;
+  #hasEnded = false;
 
   /**
    * Begin to listen; to be created as soon as the lock is held.
@@ -42,6 +48,7 @@ export class Deliveries {
   constructor(database, engine) {
     this.#database = database;
     this.#engine = engine;
+    this.#known = new KnownCalls(engine.forget);
     this.#outbox = Outbox.open(database);
     this.#outbox.catch(() => {}); // a browser that cannot keep an outbox still has its live calls
     this.#channel = new Channel(database, crypto.randomUUID(), (envelope) => this.#receive(envelope), [ENGINE]);
@@ -49,11 +56,14 @@ export class Deliveries {
   }
 
   /**
-   * Note a call of the own page.
+   * Take a call that came as a message, and mark it when the outbox was faster.
    * @param {Call} call
+   * @returns {Call}
    */
-  know({ id }) {
-    this.#known.add(id);
+  take(call) {
+    const again = call.again || this.#known.has(call.id);
+    this.#known.add(call);
+    return { ...call, again };
   }
 
   /**
@@ -62,6 +72,7 @@ export class Deliveries {
    * @returns {boolean} false when it is not another tab's
    */
   reply(reply) {
+    this.#known.answer(reply.id);
     const sender = this.#senders.get(reply.id);
     if (sender === undefined) return false;
     this.#senders.delete(reply.id);
@@ -83,19 +94,29 @@ export class Deliveries {
   }
 
   /**
-   * Apply what waits in the outbox, before the engine claims anything, and look again from then on.
-   * @returns {Promise<string[]>} the ids of the calls that are still in it
+   * Apply all that was called before the engine was there, first what is in the outbox, each tab's calls in their order;
+   * and look into it again from then on.
+   * @param {Call[]} early what came as a message
+   * @param {string[]} applied the calls that the store knows
    */
-  async applyOutbox() {
-    await this.#look();
-    setInterval(() => this.#look(), LOOK_EVERY_MS);
-    const entries = await this.#entries();
-    return entries.map(({ call }) => call.id);
+  async applyAll(early, applied) {
+    this.#known.inherit(applied);
+    const found = await this.#look(true);
+    for (const call of early) if (!found?.has(call.id)) this.#engine.post(await this.#engine.apply(call));
+    this.#timer = setInterval(() => this.#lookAndForget(), LOOK_EVERY_MS);
+  }
+
+  /** Take nothing more: it is for the next leader. What was taken is replied to yet. */
+  async end() {
+    this.#hasEnded = true;
+    clearInterval(this.#timer);
+    await this.#looking;
   }
 
   /** @param {Envelope} envelope */
   #receive({ from, message }) {
     const { type } = /** @type {ToEngine} */ (message);
+    if (this.#hasEnded) return;
     if (type === 'hello') {
       const answer = this.#engine.meet(/** @type {Hello} */ (message));
       if (answer) this.#channel.post(from, answer);
@@ -103,27 +124,38 @@ export class Deliveries {
       if (this.#engine.state().stage === 'ready') void this.#look(); // a page that was reloaded left its calls there
     } else if (type === 'call') {
       const call = /** @type {Call} */ (message);
-      const again = call.again || this.#known.has(call.id); // the outbox may have been faster
       this.#senders.set(call.id, from);
-      this.#known.add(call.id);
-      this.#engine.pass({ ...call, again });
+      this.#engine.pass(this.take(call));
     }
   }
 
-  #look() {
-    this.#looking = this.#looking.then(() => this.#applyAll()).catch((error) => console.warn(`durably: the outbox cannot be read: ${error}`));
+  async #lookAndForget() {
+    const kept = await this.#look();
+    if (kept) await this.#known.look(kept).catch(() => {}); // the store is out of order, and will be asked again
+  }
+
+  /** @returns {Promise<Set<string> | null>} the calls that were in the outbox; null when it could not be read */
+  #look(isFirst = false) {
+    this.#looking = this.#looking
+      .then(() => this.#applyEntries(isFirst))
+      .catch((error) => (console.warn(`durably: the outbox cannot be read: ${error}`), null));
     return this.#looking;
   }
 
-  /** Apply what did not come as a message, and see to what has no page any more, though it may have come. */
-  async #applyAll() {
+  /**
+   * Apply what did not come as a message, and see to what has no page any more, though it may have come.
+   * @param {boolean} isFirst so that nothing that came has been applied
+   */
+  async #applyEntries(isFirst) {
     const entries = (await this.#entries()).filter(({ rejection }) => !rejection);
-    if (entries.length + this.#followers.size === 0) return;
-    const isAlive = await whoIsAlive(this.#database);
-    this.#forgetTabs(isAlive);
-    for (const entry of entries) {
-      if (!isAlive(entry.tab) || !this.#known.has(entry.call.id)) await this.#apply(entry, isAlive(entry.tab));
+    if (entries.length + this.#followers.size > 0) {
+      const isAlive = await whoIsAlive(this.#database);
+      this.#forgetTabs(isAlive);
+      for (const entry of entries) {
+        if (isFirst || !isAlive(entry.tab) || !this.#known.has(entry.call.id)) await this.#apply(entry, isAlive(entry.tab));
+      }
     }
+    return new Set(entries.map(({ call }) => call.id));
   }
 
   /**
@@ -131,13 +163,15 @@ export class Deliveries {
    * @param {boolean} isAlive
    */
   async #apply(entry, isAlive) {
+    if (this.#hasEnded) return;
     const { call, tab } = entry;
-    this.#known.add(call.id);
+    if (!this.#known.has(call.id)) this.#senders.set(call.id, tab);
+    this.#known.add(call);
     const reply = await this.#engine.apply(call);
-    this.#channel.post(tab, reply);
+    this.#engine.post(reply);
     if (isAlive) return; // its page removes the entry when it has the reply
     const outbox = await this.#outbox;
-    if (!reply.error) return outbox.remove(entry);
+    if (!reply.error) return outbox.remove([entry]);
     await outbox.put({ ...entry, rejection: reply.error });
     this.#engine.report(call, reply);
   }

@@ -13,9 +13,11 @@ import { openSqlite } from './storage.js';
  * @property {(params: string, modules: string) => Promise<string>} open  JSON in, JSON of an `Opened` out
  * @property {() => void} start
  * @property {(call: string) => Promise<string>} apply  JSON of a call in, JSON of its reply out
- * @property {(kept: string) => Promise<void>} forget_calls
+ * @property {() => Promise<string>} known_calls  JSON of the ids of the calls that the store knows
+ * @property {(ids: string) => Promise<void>} forget_calls
  * @property {(method: string, message: string) => void} report_rejection
  * @property {(call: string) => void} handle
+ * @property {() => Promise<void>} stop
  * @property {() => Promise<void>} close
  * @property {() => Promise<void>} hand_over  lets the steps that are running end, and leaves their runs to the next engine
  *

@@ -13,6 +13,7 @@ import { persistence } from './persistence.js';
 import { chooseKind, openStore } from './storage.js';
 import { succeed } from './succession.js';
 import { attachFile, toFile } from './transfer.js';
+import { isChanging } from '../shared/outbox.js';
 import { toErrorMessage } from '../shared/rpc.js';
 
 /** @import { Host, Opened } from './host.js' */
@@ -63,8 +64,7 @@ function receive(message) {
     case 'call':
       if (message.method === 'open') return void open(/** @type {OpenParams} */ (message.params));
       if (message.method === 'stop') return void stop(message);
-      deliveries?.know(message);
-      return pass(message);
+      return pass(deliveries?.take(message) ?? message);
     default:
       return /** @satisfies {never} */ (message);
   }
@@ -78,6 +78,11 @@ async function apply(call) {
   const reply = JSON.parse((await host?.apply(JSON.stringify(call))) ?? '');
   if (isOver(reply.error)) return givingWay.endDeposed();
   return { ...reply, epoch: state.epoch };
+}
+
+/** @param {string[]} ids */
+async function forget(ids) {
+  await host?.forget_calls(JSON.stringify(ids));
 }
 
 /**
@@ -141,8 +146,8 @@ async function open(params) {
     });
     const hasFollowed = state.state === 'follower';
     if (hasFollowed) early = []; // the page has sent them to the leader; what still waits it sends again
-    deliveries = new Deliveries(database, { pass, apply, report, meet: (hello) => givingWay.meet(hello), state: () => state });
-    for (const call of early) deliveries.know(call);
+    deliveries = new Deliveries(database, { pass, apply, forget, post, report, meet: (hello) => givingWay.meet(hello), state: () => state });
+    for (const call of early) deliveries.take(call);
     opening = openStore(kind, database, { onNotice: tellNotice, onEnd: endWith, migrated: migrated.promise });
     if (kind === 'indexeddb') await opening; // it may wait for an older tab; SQLite is opened beside Python's boot
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
@@ -155,8 +160,8 @@ async function open(params) {
     if (opened.error) return fail(opened.error);
     migrated.resolve();
     host = python;
-    state = { ...state, epoch: opened.epoch };
-    await host.forget_calls(JSON.stringify(await deliveries.applyOutbox()));
+    state = { ...state, epoch: opened.epoch }; // from here on, calls may be applied
+    await applyEarly(deliveries, host);
     host.start();
     tell({ state: 'leader', stage: 'ready', notice });
     early.splice(0).forEach(pass);
@@ -179,6 +184,17 @@ async function lookForWork(deliveries, opening) {
   }
 }
 
+/**
+ * Apply what was called before the engine was there; what only reads waits until it is `ready`.
+ * @param {Deliveries} deliveries
+ * @param {Host} host
+ */
+async function applyEarly(deliveries, host) {
+  const changing = early.filter(({ method }) => isChanging(method));
+  early = early.filter(({ method }) => !isChanging(method));
+  await deliveries.applyAll(changing, JSON.parse(await host.known_calls()));
+}
+
 /** @param {Notice} notice */
 function tellNotice(notice) {
   tell({ notice });
@@ -189,33 +205,40 @@ function endWith(reason) {
   fail(toErrorMessage(reason));
 }
 
-/** @param {Call} call */
+/**
+ * End the engine. Until its runs have ended, calls are answered; those that come later are the page's to reject, which
+ * ends this worker once they are out of the outbox: another tab's engine, which then gets the lock, must not find them.
+ * @param {Call} call
+ */
 async function stop({ id }) {
   try {
-    await host?.close();
-    (await opening)?.file?.close();
+    await host?.stop();
+    await deliveries?.end();
+    await endHost(); // what comes from here on is not applied
     post({ type: 'reply', id, result: null });
   } catch (error) {
     post({ type: 'reply', id, error: toErrorMessage(error) });
   }
-  close(); // which releases the lock
 }
 
 /** End the engine, but let the steps that are running end before: the next one goes on at the next steps. */
 async function handOver() {
   await host?.hand_over();
+  await endHost(); // what comes from here on is for the next engine
+}
+
+async function endHost() {
   const ended = host;
-  host = null; // what comes from here on is for the next engine
+  host = null;
   await ended?.close();
   (await opening)?.file?.close();
 }
 
-/** @param {ErrorMessage} error */
+/** @param {ErrorMessage} error with which the page rejects all calls, before it ends this worker */
 function fail(error) {
   if (state.state === 'failed') return; // each connection tells of its end
   if (isOver(error)) return void givingWay.endDeposed();
-  tell({ state: 'failed', error }); // with which the page rejects all calls
-  close(); // and the lock is free for another tab
+  tell({ state: 'failed', error });
 }
 
 /** @param {Stage} stage */

@@ -8,7 +8,7 @@ import { SITE } from './files.js';
  * @import { Sqlite } from './bridge/sqlite.js'
  * @import { ReadName, RunFilter } from '../shared/reads.js'
  *
- * @typedef {import('./bridge/sqlite_connection.js').Value} Value
+ * @typedef {import('./bridge/sqlite_statement.js').Value} Value
  * @typedef {Record<string, any>} Params
  * @typedef {{ schema: number, texts: Record<string, string> }} Statements
  */

@@ -38,6 +38,9 @@ SELECT value FROM meta WHERE key = 'epoch';
 -- name: call
 SELECT outcome FROM calls WHERE id = :id;
 
+-- name: call_ids
+SELECT id FROM calls;
+
 -- name: leased
 SELECT id FROM runs WHERE status = 'leased' LIMIT 1;
 

@@ -172,4 +172,4 @@ SELECT id FROM runs WHERE completed_at < :older_than ORDER BY completed_at, id L
 INSERT INTO calls (id, outcome) VALUES (:id, :outcome);
 
 -- name: forget_calls
-DELETE FROM calls WHERE id NOT IN (SELECT value FROM json_each(:kept));
+DELETE FROM calls WHERE id IN (SELECT value FROM json_each(:call_ids));

@@ -1,19 +1,16 @@
 /**
- * A connection to SQLite: statements and values in, rows out, by pointers into wa-sqlite's memory.
+ * A connection to SQLite, by pointers into wa-sqlite's memory.
  *
  * All calls are synchronous. What crosses to and from Python is JSON text, and a statement is prepared once and called by
  * its number. Knows neither where a database lies nor what it holds.
  */
 import * as Code from '../../wa-sqlite/src/sqlite-constants.js';
+import { Statement } from './sqlite_statement.js';
 import { Texts } from './texts.js';
 
 /** @import { SqliteModule } from '../../wa-sqlite/dist/wa-sqlite.mjs' */
+/** @import { Value } from './sqlite_statement.js' */
 /** @import { Text } from './texts.js' */
-
-/**
- * @typedef {string | number | null} Value
- * @typedef {{ pointer: number, columns: number }} Statement
- */
 
 const POINTER_BYTES = 4;
 const OPEN_FLAGS = Code.SQLITE_OPEN_READWRITE | Code.SQLITE_OPEN_CREATE;
@@ -48,7 +45,7 @@ export class Connection {
   /** Close the connection. */
   close() {
     const module = this.#module;
-    for (const { pointer } of this.#statements) module._sqlite3_finalize(pointer);
+    for (const statement of this.#statements) statement.finalize();
     module._sqlite3_close_v2(this.#database);
     module._free(this.#out);
     this.#texts.free();
@@ -63,11 +60,9 @@ export class Connection {
   prepare(sql) {
     const known = this.#prepared.get(sql);
     if (known !== undefined) return known;
-    const { pointer } = this.#compile(sql);
-    const names = this.#parameters(pointer);
-    const columns = this.#columns(pointer);
-    const number = this.#statements.push({ pointer, columns: columns.length }) - 1;
-    const answer = JSON.stringify({ number, names, columns });
+    const statement = new Statement(this.#module, this.#texts, this.#compile(sql).pointer);
+    const number = this.#statements.push(statement) - 1;
+    const answer = JSON.stringify({ number, names: statement.parameters(), columns: statement.columns() });
     this.#prepared.set(sql, answer);
     return answer;
   }
@@ -86,12 +81,12 @@ export class Connection {
    * @param {Value[]} values
    */
   #run(number, values) {
-    const { pointer, columns } = /** @type {Statement} */ (this.#statements[number]);
+    const statement = /** @type {Statement} */ (this.#statements[number]);
     try {
-      if (values.length > 0) this.#bind(pointer, values);
-      return this.#step(pointer, columns);
+      if (values.length > 0) statement.bind(values);
+      return this.#rows(statement);
     } finally {
-      this.#module._sqlite3_reset(pointer);
+      statement.reset();
     }
   }
 
@@ -104,10 +99,11 @@ export class Connection {
       const { pointer, tail } = this.#compile(rest);
       rest = tail;
       if (pointer === 0) continue; // a comment
+      const statement = new Statement(this.#module, this.#texts, pointer);
       try {
-        this.#step(pointer, this.#module._sqlite3_column_count(pointer));
+        this.#rows(statement);
       } finally {
-        this.#module._sqlite3_finalize(pointer);
+        statement.finalize();
       }
     }
   }
@@ -158,68 +154,11 @@ export class Connection {
     return { pointer: module.getValue(this.#out, '*'), tail: module.UTF8ToString(module.getValue(outTail, '*')) };
   }
 
-  /** @param {number} statement */
-  #parameters(statement) {
-    const count = this.#module._sqlite3_bind_parameter_count(statement);
-    return Array.from({ length: count }, (_, index) => {
-      const name = this.#module._sqlite3_bind_parameter_name(statement, index + 1);
-      return this.#module.UTF8ToString(name).slice(1); // without its colon
-    });
-  }
-
-  /** @param {number} statement */
-  #columns(statement) {
-    const count = this.#module._sqlite3_column_count(statement);
-    return Array.from({ length: count }, (_, column) => this.#module.UTF8ToString(this.#module._sqlite3_column_name(statement, column)));
-  }
-
-  /**
-   * @param {number} statement
-   * @param {Value[]} values
-   */
-  #bind(statement, values) {
-    const module = this.#module;
-    const texts = this.#texts.write(values);
-    values.forEach((value, index) => {
-      const text = texts[index];
-      if (text) module._sqlite3_bind_text(statement, index + 1, text.pointer, text.bytes, 0);
-      else if (value === null) module._sqlite3_bind_null(statement, index + 1);
-      else bindNumber(module, statement, index + 1, /** @type {number} */ (value));
-    });
-  }
-
-  /**
-   * @param {number} statement
-   * @param {number} columns
-   */
-  #step(statement, columns) {
-    /** @type {Value[][]} */
-    const rows = [];
-    for (;;) {
-      const code = this.#module._sqlite3_step(statement);
-      if (code === Code.SQLITE_DONE) return rows;
-      if (code !== Code.SQLITE_ROW) throw this.#refusal();
-      rows.push(Array.from({ length: columns }, (_, column) => this.#column(statement, column)));
-    }
-  }
-
-  /**
-   * @param {number} statement
-   * @param {number} column
-   * @returns {Value}
-   */
-  #column(statement, column) {
-    const module = this.#module;
-    switch (module._sqlite3_column_type(statement, column)) {
-      case Code.SQLITE_NULL:
-        return null;
-      case Code.SQLITE_TEXT: {
-        const pointer = module._sqlite3_column_text(statement, column);
-        return this.#texts.read(pointer, module._sqlite3_column_bytes(statement, column));
-      }
-      default:
-        return module._sqlite3_column_double(statement, column);
-    }
+  /** @param {Statement} statement */
+  #rows(statement) {
+    const rows = statement.rows();
+    if (rows === null) throw this.#refusal();
+    return rows;
   }
 
   #refusal() {
@@ -227,17 +166,6 @@ export class Connection {
     const message = this.#module.UTF8ToString(this.#module._sqlite3_errmsg(this.#database));
     return Object.assign(new Error(message), { name: 'StoreError', code });
   }
-}
-
-/**
- * @param {SqliteModule} module
- * @param {number} statement
- * @param {number} position
- * @param {number} value
- */
-function bindNumber(module, statement, position, value) {
-  if ((value | 0) === value) module._sqlite3_bind_int(statement, position, value);
-  else module._sqlite3_bind_double(statement, position, value);
 }
 
 /** @param {Text | undefined} text */
