@@ -54,6 +54,13 @@ def test_tells_each_stage(page: Page) -> None:
     assert page.evaluate("states.at(-1).store") == {"kind": "indexeddb", "persistence": "best-effort"}
 
 
+def test_names_altered_code_of_sqlite(altered: Callable[..., Server], browser: Browser) -> None:
+    server = altered("durably/wa-sqlite/dist/wa-sqlite.wasm", b"\0asm\1\0\0\0")
+    page = browser.open(test_page(server, store="sqlite"), expected=lambda trouble: trouble.startswith("console"))
+    reason = failure(page)
+    assert "durably/wa-sqlite/dist/wa-sqlite.wasm does not have the SHA-256" in reason["message"]
+
+
 @pytest.mark.parametrize("file", ["durably/wheels/pydantic-*.whl", "durably/pyodide/pyodide.asm.wasm"])
 @pytest.mark.parametrize(("contents", "reason"), [(None, "is missing (HTTP 404)"), (b"PK\3\4", "SHA-256")])
 def test_names_a_file_that_is_missing_or_altered(

@@ -13,13 +13,15 @@
  * @property {Record<string, string>} files  path -> "sha256-…"
  */
 
+const plainFetch = globalThis.fetch; // while Python starts, another stands in its place
+
 export const SITE = new URL('..', import.meta.url);
 
 /** @returns {Promise<Manifest>} */
 export async function readManifest() {
   const url = new URL('manifest.json', SITE);
   const response = await fetch(url, { cache: 'no-cache' });
-  if (!response.ok) throw new Error(`Cannot start Python: ${url.pathname} is missing (HTTP ${response.status})`);
+  if (!response.ok) throw new Error(`Cannot start the engine: ${url.pathname} is missing (HTTP ${response.status})`);
   return response.json();
 }
 
@@ -27,26 +29,22 @@ export async function readManifest() {
  * Fetch one of the manifest's files; a missing or altered one is named.
  * @param {Manifest} manifest
  * @param {string} path
- * @param {typeof fetch} [plainFetch]
  */
-export async function fetchChecked(manifest, path, plainFetch = fetch) {
+export async function fetchChecked(manifest, path) {
   const url = new URL(path, SITE);
   const integrity = manifest.files[path];
-  if (integrity === undefined) throw new Error(`Cannot start Python: ${path} is not in durably/manifest.json`);
+  if (integrity === undefined) throw new Error(`Cannot start the engine: ${path} is not in durably/manifest.json`);
   try {
     const response = await plainFetch(url, { integrity });
     if (response.ok) return response;
   } catch {
     // which of the reasons it was, a second look tells
   }
-  throw new Error(`Cannot start Python: durably/${path} ${await fault(url, plainFetch)}`);
+  throw new Error(`Cannot start the engine: durably/${path} ${await fault(url)}`);
 }
 
-/**
- * @param {URL} url
- * @param {typeof fetch} plainFetch
- */
-async function fault(url, plainFetch) {
+/** @param {URL} url */
+async function fault(url) {
   try {
     const response = await plainFetch(url, { method: 'HEAD' });
     if (!response.ok) return `is missing (HTTP ${response.status})`;

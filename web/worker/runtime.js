@@ -98,7 +98,7 @@ function serve(manifest, code, onFailure) {
     const path = new URL(input instanceof Request ? input.url : input, SITE).href.slice(SITE.href.length);
     if (path === CODE) return standIn(code);
     if (!(path in manifest.files)) return plainFetch(input, init);
-    const response = fetchChecked(manifest, path, plainFetch);
+    const response = fetchChecked(manifest, path);
     response.catch(onFailure);
     return response;
   };

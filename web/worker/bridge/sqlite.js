@@ -7,9 +7,11 @@
 import createModule from '../../wa-sqlite/dist/wa-sqlite.mjs';
 import { Connection } from './sqlite_connection.js';
 import { FilePool } from './pool.js';
+import { fetchChecked, readManifest } from '../files.js';
 
 /** @import { SqliteModule } from '../../wa-sqlite/dist/wa-sqlite.mjs' */
 
+const CODE = 'wa-sqlite/dist/wa-sqlite.wasm';
 const FILE = 'durably.db';
 const MAGIC = 'SQLite format 3\0';
 
@@ -49,7 +51,7 @@ export class Sqlite {
    * @param {() => void} onBusy
    */
   static async #open(name, onBusy) {
-    loading ??= createModule();
+    loading ??= loadModule();
     const module = await loading;
     const pool = await FilePool.open(`durably/${encodeURIComponent(name)}`, module, onBusy);
     try {
@@ -125,6 +127,12 @@ export class Sqlite {
     this.script(`ATTACH ':memory:' AS ${schema}`);
     this.#connection.deserialize(schema, file);
   }
+}
+
+/** @returns {Promise<SqliteModule>} */
+async function loadModule() {
+  const code = await fetchChecked(await readManifest(), CODE);
+  return createModule({ wasmBinary: await code.arrayBuffer() });
 }
 
 /** @param {string} reason */
