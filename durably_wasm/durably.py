@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from durably_wasm.clock import Breather, Clock, SystemClock
+from durably_wasm.crashes import report_crash
 from durably_wasm.environment import Environment
 from durably_wasm.errors import ConflictError, NotFoundError, RunCancelled, StoreError, ValidationError, message_of
 from durably_wasm.events import Emitter, ErrorContext, ErrorListener, Event, Listener, RunCancel, RunDelete, WorkerError
@@ -284,11 +285,7 @@ class Durably:
         handle = self._by_name.get(run.job_name)
         if handle is None:
             raise NotFoundError(f"Cannot retrigger run {run_id}: no job {run.job_name!r} is registered")
-        try:
-            input = handle.definition.check_json_input(run.input)
-        except ValidationError as error:
-            raise ValidationError(f"Cannot retrigger run {run_id}: {error}") from error
-        return (await self._triggering.enqueue(self._triggering.repetition(run, input), call_id)).run
+        return (await self._triggering.enqueue(self._triggering.repetition(run, handle.definition), call_id)).run
 
     async def delete_run(self, run_id: str, *, call_id: str | None = None) -> None:
         """Delete an ended run with its steps, logs and labels.
@@ -337,6 +334,11 @@ class Durably:
         self._processing.stop(run_id, RunCancelled(f"Run {run_id} was cancelled"))
         self._emitter.emit(RunCancel(run_id=run.id, job_name=run.job_name, labels=dict(run.labels)))
         self._worker.wake()
+
+    async def report_crash(self, run_ids: Collection[str], reason: str, *, call_id: str | None = None) -> None:
+        """Tell that Python has died while it executed these runs; one that gets no further for it will fail."""
+        failed = await report_crash(self._environment, run_ids, reason, call_id)
+        self._processing.recover(run_ids, failed)
 
     async def wait_for_run(
         self,

@@ -128,6 +128,16 @@ class Log:
     created_at: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crash:
+    """How often Python died while a run was executed, since the run's last checkpoint, and of what the last time."""
+
+    run_id: str
+    count: int
+    reason: str
+    completed_step_count: int
+
+
 @dataclass(frozen=True, slots=True)
 class NewRun:
     """What a trigger asks for, validated: ``input`` is the JSON value of the job's input."""

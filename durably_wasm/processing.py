@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from durably_wasm.cancellation import to_its_end
+from durably_wasm.crashes import Suspects
 from durably_wasm.environment import Environment
-from durably_wasm.errors import StopExecution
+from durably_wasm.errors import LeaseLost, StopExecution
 from durably_wasm.events import RunLeased
 from durably_wasm.execution import Execution
 from durably_wasm.handle import JobHandle
@@ -31,6 +32,8 @@ class Processing:
         self._handles = handles
         self._wake = wake
         self._executions: dict[str, Execution] = {}
+        self._claims = 0  # that are going on
+        self._suspects = Suspects(environment.emitter, wake)
         self._paused = False
 
     @property
@@ -59,8 +62,15 @@ class Processing:
 
     def stop(self, run_id: str, reason: StopExecution) -> None:
         """Stop the execution of a run, if it is one of this engine's."""
+        self._suspects.clear(run_id)
         if execution := self._executions.get(run_id):
             execution.stop(reason)
+
+    def recover(self, run_ids: Collection[str], failed: Collection[str]) -> None:
+        """Go on after a death of Python which executed these runs, some of which have failed of it."""
+        self._suspects.add(set(run_ids) - set(failed))
+        for run_id in failed:
+            self.stop(run_id, LeaseLost(f"Run {run_id} has failed: Python died of it again and again"))
 
     async def pause(self) -> None:
         """Let no run begin another step, and return when no step is running."""
@@ -68,6 +78,15 @@ class Processing:
         await asyncio.gather(*(execution.pause() for execution in self._executions.values()))
 
     async def _claim(self, worker_id: str, epoch: int | None, claimed: list[Execution]) -> None:
+        if self._suspects and (self._executions or self._claims):
+            return
+        self._claims += 1
+        try:
+            await self._claim_due(worker_id, epoch, claimed)
+        finally:
+            self._claims -= 1
+
+    async def _claim_due(self, worker_id: str, epoch: int | None, claimed: list[Execution]) -> None:
         environment = self._environment
         for execution in list(self._executions.values()):  # who wakes up keeps its own before it takes others'
             await execution.renew_if_overdue()
@@ -83,6 +102,7 @@ class Processing:
             ),
         )
         if run is None:
+            self._suspects.clear_all()  # none of them is due here, and nothing is beside them
             return
         execution = Execution(run, self._handles[run.job_name].definition, environment, self._settle)
         self._executions[run.id] = execution
@@ -91,6 +111,7 @@ class Processing:
 
     def _forget(self, run: Run) -> None:
         del self._executions[run.id]
+        self._suspects.clear(run.id)
         if run.concurrency_key is not None:
             self._wake()
 

@@ -15,8 +15,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from durably_wasm.errors import ConflictError
-from durably_wasm.models import TERMINAL, EnqueueResult, NewRun, NewStep, Progress, Run, RunError, Step
+from durably_wasm.models import TERMINAL, Crash, EnqueueResult, NewRun, NewStep, Progress, Run, RunError, Step
 from durably_wasm.payloads import JsonValue
+
+CRASHES = 3  # that end a run, without a checkpoint between them
 
 _LOCK_OWNER = re.compile(r"lock-(0|[1-9][0-9]*)-")
 
@@ -192,6 +194,22 @@ def fail(run: Run | None, generation: int, error: RunError, now: str) -> Run | N
         error_type=error.type,
         error_traceback=error.traceback,
     )
+
+
+def crash(run: Run | None, earlier: Crash | None, reason: str, now: str) -> tuple[Run, Crash] | None:
+    """Count a death of Python against a run that was leased then; at the last that is borne the run fails.
+
+    `earlier` is the record of the deaths before. It counts no more when a step has been completed since: a run that
+    gets on is not in a loop, however often it is interrupted.
+    """
+    if run is None or run.status != "leased":
+        return None
+    steps = run.completed_step_count
+    before = earlier.count if earlier is not None and earlier.completed_step_count == steps else 0
+    crash = Crash(run_id=run.id, count=before + 1, reason=reason, completed_step_count=steps)
+    if crash.count < CRASHES:
+        return run, crash
+    return replace(_ended(run, now), status="failed", error=f"crash loop: {reason}", error_type="CrashLoop"), crash
 
 
 def cancel(run: Run | None, now: str) -> Run | None:

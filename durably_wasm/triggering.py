@@ -11,6 +11,7 @@ import pydantic
 from durably_wasm.environment import Environment
 from durably_wasm.errors import ConflictError, ValidationError
 from durably_wasm.events import RunCoalesced, RunTrigger
+from durably_wasm.job import JobDefinition
 from durably_wasm.models import TERMINAL, Coalesce, EnqueueResult, NewRun, Run
 from durably_wasm.payloads import JsonValue
 from durably_wasm.room import with_room
@@ -50,12 +51,17 @@ class Triggering:
             raise ValidationError("coalesce needs a concurrency_key: it joins the pending run that has the same one")
         return NewRun(job_name, input, idempotency_key, concurrency_key, coalesce, self._checked_labels(labels))
 
-    def repetition(self, run: Run, input: JsonValue) -> NewRun:
+    def repetition(self, run: Run, job: JobDefinition[Any, Any]) -> NewRun:
         """Return what triggers an ended run again: labels and concurrency key are kept, the idempotency key is not.
 
         Raises:
             ConflictError: It has not ended.
+            ValidationError: Its input does not fit the job any more.
         """
+        try:
+            input = job.check_json_input(run.input)
+        except ValidationError as error:
+            raise ValidationError(f"Cannot retrigger run {run.id}: {error}") from error
         if run.status not in TERMINAL:
             raise ConflictError(f"Cannot retrigger run {run.id}: it is {run.status}")
         return self.new_run(run.job_name, input, concurrency_key=run.concurrency_key, labels=run.labels)

@@ -156,7 +156,7 @@ class TestReads:
         leader.evaluate("durably.init()")
         follower = browser.open(test_page(server))
         server.close_gate("computing")
-        run = leader.evaluate("durably.jobs.compute.trigger('computing')")
+        run = leader.evaluate("durably.jobs.blocked.trigger('computing')")
         server.wait_for("computing")
 
         reads = [tab.evaluate(READ, run["id"]) for tab in (leader, follower)]

@@ -351,9 +351,10 @@ async def test_a_deleted_run_leaves_nothing_behind(sqlite: SqliteStore, raw: sql
         run = await claimed(sqlite, input=[1], idempotency_key="order-1")
         await checkpointed(sqlite, run)
         await logged(sqlite, run)
+        await sqlite.record_crash([run.id], "a trap", NOW)
         assert await sqlite.complete_run(run.id, run.lease_generation, [2], NOW, keep_steps=True)
         await delete(run)
-        for table in ("runs", "payloads", "steps", "logs"):
+        for table in ("runs", "payloads", "steps", "logs", "crashes"):
             assert raw.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
 
 
@@ -492,6 +493,9 @@ SAMPLE: dict[str, SqlValue] = {
     "expires_at": NOW,
     "worker_id": "worker-1",
     "progress": None,
+    "count": 1,
+    "reason": "a trap",
+    "completed_step_count": 0,
     "older_than": NOW,
     "limit": 10,
     "offset": 0,

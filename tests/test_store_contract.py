@@ -177,8 +177,9 @@ async def test_a_deleted_run_leaves_nothing_behind_in_indexeddb() -> None:
         run = await claimed(store, input=[1], idempotency_key="order-1")
         await checkpointed(store, run)
         await logged(store, run)
+        await store.record_crash([run.id], "a trap", NOW)
         assert await store.complete_run(run.id, run.lease_generation, [2], NOW, keep_steps=True)
-        assert len([name for name, records in database.contents.items() if records]) == 4
+        assert len([name for name, records in database.contents.items() if records]) == 5
         await delete(run)
         assert not any(database.contents.values()), database.contents
 

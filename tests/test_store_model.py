@@ -97,6 +97,7 @@ class Known:
     error: RunError | None = None
     highest_index: int = -1
     completed_steps: int = 0
+    deaths: list[int] = field(default_factory=list)  # the completed steps at each
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
     logs: list[str] = field(default_factory=list)
 
@@ -396,6 +397,18 @@ class Interleavings(RuleBasedStateMachine):
         if run is not None:
             run.output, run.error = (output, None) if how == "completed" else (None, error)
             run.end(how, self.now, keep_steps)
+
+    @rule(run_ids=st.lists(ids, max_size=3, unique=True), keep_steps=st.booleans())
+    def die(self, run_ids: list[str], keep_steps: bool) -> None:
+        leased = [run for run in map(self.model.get, run_ids) if run is not None and run.status == "leased"]
+        for run in leased:
+            run.deaths.append(run.completed_steps)
+        looping = [run for run in leased if run.deaths.count(run.completed_steps) == 3]
+        failed = self.do(self.store.record_crash(run_ids, "a trap", after(self.now), keep_steps=keep_steps))
+        assert failed == [run.id for run in looping]
+        for run in looping:
+            run.error = RunError("crash loop: a trap", "CrashLoop")
+            run.end("failed", self.now, keep_steps)
 
     # --- What users do ----------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 
 from durably_wasm import transitions
 from durably_wasm.errors import ConflictError
-from durably_wasm.models import TERMINAL, NewRun, NewStep, Progress, Run, RunError, RunStatus, Step
+from durably_wasm.models import TERMINAL, Crash, NewRun, NewStep, Progress, Run, RunError, RunStatus, Step
 
 THEN = "2026-01-01T00:00:00.000Z"
 NOW = "2026-01-01T00:01:00.000Z"
@@ -365,3 +365,38 @@ def test_a_transition_leaves_the_row_it_was_given_alone() -> None:
     transitions.cancel(LEASED, NOW)
     transitions.claim(LEASED, "worker-2", NOW, EXPIRY)
     assert repr(LEASED) == before
+
+
+def crash(count: int, *, steps: int = 0, reason: str = "a trap") -> Crash:
+    return Crash(run_id="a", count=count, reason=reason, completed_step_count=steps)
+
+
+def test_the_first_deaths_are_counted_and_change_nothing() -> None:
+    assert transitions.crash(LEASED, None, "a trap", NOW) == (LEASED, crash(1))
+    assert transitions.crash(LEASED, crash(1, reason="another"), "a trap", NOW) == (LEASED, crash(2))
+
+
+def test_the_third_death_fails_the_run() -> None:
+    counted = transitions.crash(LEASED, crash(2), "a trap", NOW)
+    assert counted is not None
+    assert counted[1] == crash(3)
+    assert changes(LEASED, counted[0]) == {
+        "status": "failed",
+        "error": "crash loop: a trap",
+        "error_type": "CrashLoop",
+        "lease_owner": None,
+        "lease_expires_at": None,
+        "completed_at": NOW,
+        "updated_at": NOW,
+    }
+
+
+def test_a_completed_step_makes_the_count_begin_anew() -> None:
+    further = replace(LEASED, completed_step_count=1)
+    assert transitions.crash(further, crash(2), "a trap", NOW) == (further, crash(1, steps=1))
+
+
+@pytest.mark.parametrize("status", ["pending", *sorted(TERMINAL)])
+def test_a_run_that_is_not_leased_has_no_part_in_a_death(status: RunStatus) -> None:
+    assert transitions.crash(None, None, "a trap", NOW) is None
+    assert transitions.crash(replace(LEASED, status=status), crash(2), "a trap", NOW) is None

@@ -176,6 +176,10 @@ class Host:
         given = {name: params[name] for name in ("limit",) if name in params}
         return await durably.purge_runs(older_than, **given, call_id=params["call_id"])
 
+    async def _report_crash(self, durably: Durably, params: Params) -> object:
+        await durably.report_crash(params["runs"], params["reason"], call_id=params["call_id"])
+        return None
+
     async def _import_database(self, durably: Durably, _: Params) -> object:
         assert isinstance(durably.store, SqliteStore)  # which has the file attached
         await durably.store.import_attached()
@@ -189,6 +193,7 @@ class Host:
         "cancel": _cancel,
         "deleteRun": _delete_run,
         "purgeRuns": _purge_runs,
+        "reportCrash": _report_crash,
         "importDatabase": _import_database,
     }
 
@@ -200,6 +205,7 @@ class Host:
         "cancel": lambda outcome: None,
         "deleteRun": lambda outcome: None,
         "purgeRuns": calls.PURGED.read,
+        "reportCrash": lambda outcome: None,
     }
 
 

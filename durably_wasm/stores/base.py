@@ -136,6 +136,16 @@ class Store(Protocol):
         """End a pending or leased run as cancelled; False when there is none or it has ended."""
         ...
 
+    async def record_crash(
+        self, run_ids: Collection[str], reason: str, now: str, *, keep_steps: bool = False, call_id: str | None = None
+    ) -> list[str]:
+        """Count a death of Python against the leased ones of these runs (see `transitions.crash`).
+
+        Returns the ids of those that have failed of it; unless `keep_steps`, their steps are deleted. What is counted
+        is kept beside the run, for as long as the run is.
+        """
+        ...
+
     async def update_progress(self, run_id: str, generation: int, progress: Progress | None, now: str) -> bool:
         """Store how far the run says it is."""
         ...

@@ -23,7 +23,7 @@ from durably_wasm.models import (
 )
 from durably_wasm.payloads import JsonValue, encode
 from durably_wasm.stores import transactions
-from durably_wasm.stores.calls import CANCELLED, DELETED, ENQUEUED, PURGED
+from durably_wasm.stores.calls import CANCELLED, CRASHED, DELETED, ENQUEUED, PURGED
 from durably_wasm.stores.operations import Operation, delete_all_of, delete_call, delete_run, put, put_payload
 from durably_wasm.stores.rows import (
     Record,
@@ -190,6 +190,13 @@ class IndexedDbStore:
         steps = _steps_unless(keep_steps, run_id)
         cancel = transactions.change(run_id, lambda run: transitions.cancel(run, now), steps)
         return await self._transact(transactions.once(cancel, call_id, CANCELLED))
+
+    async def record_crash(
+        self, run_ids: Collection[str], reason: str, now: str, *, keep_steps: bool = False, call_id: str | None = None
+    ) -> list[str]:
+        """Count a death of Python against runs."""
+        steps = {run_id: _steps_unless(keep_steps, run_id) for run_id in run_ids}
+        return await self._transact(transactions.once(transactions.crash(steps, reason, now), call_id, CRASHED))
 
     async def update_progress(self, run_id: str, generation: int, progress: Progress | None, now: str) -> bool:
         """Store how far the run says it is."""

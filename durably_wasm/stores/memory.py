@@ -13,6 +13,7 @@ from durably_wasm import transitions
 from durably_wasm.ids import Ulids
 from durably_wasm.models import (
     TERMINAL,
+    Crash,
     EnqueueResult,
     Log,
     NewLog,
@@ -27,7 +28,7 @@ from durably_wasm.models import (
     as_tuple,
 )
 from durably_wasm.payloads import JsonValue, decode, encode
-from durably_wasm.stores.calls import CANCELLED, DELETED, ENQUEUED, PURGED, Outcome
+from durably_wasm.stores.calls import CANCELLED, CRASHED, DELETED, ENQUEUED, PURGED, Outcome
 
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ class MemoryStore:
         self._pending: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)  # ages by job
         self._by_idempotency: dict[tuple[str, str | None], str] = {}
         self._by_pending_key: dict[tuple[str, str | None], str] = {}
+        self._crashes: dict[str, Crash] = {}
         self._calls: dict[str, str] = {}
         self._ids = Ulids()
         self._epoch = 0
@@ -187,6 +189,21 @@ class MemoryStore:
             call_id, CANCELLED, lambda: self._end(transitions.cancel(self._runs.get(run_id), now), keep_steps)
         )
 
+    async def record_crash(
+        self, run_ids: Collection[str], reason: str, now: str, *, keep_steps: bool = False, call_id: str | None = None
+    ) -> list[str]:
+        """Count a death of Python against runs."""
+        return self._once(
+            call_id, CRASHED, lambda: [run_id for run_id in run_ids if self._crash(run_id, reason, now, keep_steps)]
+        )
+
+    def _crash(self, run_id: str, reason: str, now: str, keep_steps: bool) -> bool:
+        counted = transitions.crash(self._runs.get(run_id), self._crashes.get(run_id), reason, now)
+        if counted is None:
+            return False
+        run, self._crashes[run_id] = counted
+        return run.status == "failed" and self._end(run, keep_steps)
+
     async def update_progress(self, run_id: str, generation: int, progress: Progress | None, now: str) -> bool:
         """Store how far the run says it is."""
         return self._put(transitions.update_progress(self._runs.get(run_id), generation, progress, now))
@@ -301,6 +318,7 @@ class MemoryStore:
         self._runs.pop(run.id, None)
         self._steps.pop(run.id, None)
         self._logs.pop(run.id, None)
+        self._crashes.pop(run.id, None)
         self._by_idempotency.pop((run.job_name, run.idempotency_key), None)
 
 

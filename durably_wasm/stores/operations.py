@@ -78,7 +78,8 @@ def delete_all_of(store: str, run_id: str) -> Operation:
 def delete_run(run_id: str) -> list[Operation]:
     """Delete a run with all that belongs to it."""
     parts = [delete_all_of(store, run_id) for store in ("steps", "logs", "payloads")]
-    return [*parts, {"op": "delete", "store": "runs", "lower": run_id, "upper": run_id}]
+    rows = [{"op": "delete", "store": store, "lower": run_id, "upper": run_id} for store in ("crashes", "runs")]
+    return [*parts, *rows]
 
 
 def all_calls() -> Operation:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, TypeAlias
 
-from durably_wasm.models import Log, Progress, Run, Step, camel_case
+from durably_wasm.models import Crash, Log, Progress, Run, Step, camel_case
 from durably_wasm.payloads import decode, encode
 
 SqlRow: TypeAlias = Sequence[Any]
@@ -20,7 +20,8 @@ Record: TypeAlias = Mapping[str, Any]
 _RUN_COLUMNS = [field.name for field in fields(Run) if field.name not in ("input", "output")]
 _STEP_COLUMNS = [field.name for field in fields(Step)]
 _LOG_COLUMNS = [field.name for field in fields(Log)]
-_CAMEL = {name: camel_case(name) for name in (*_RUN_COLUMNS, *_STEP_COLUMNS, *_LOG_COLUMNS)}
+_CRASH_COLUMNS = [field.name for field in fields(Crash)]
+_CAMEL = {name: camel_case(name) for name in (*_RUN_COLUMNS, *_STEP_COLUMNS, *_LOG_COLUMNS, *_CRASH_COLUMNS)}
 
 
 def run_from_row(row: SqlRow) -> Run:
@@ -40,6 +41,11 @@ def step_from_row(row: SqlRow) -> Step:
 def log_from_row(row: SqlRow) -> Log:
     """Read a row of `logs`."""
     return _log(dict(zip(_LOG_COLUMNS, row, strict=True)))
+
+
+def crash_from_row(row: SqlRow) -> Crash:
+    """Read a row of `crashes`."""
+    return Crash(**dict(zip(_CRASH_COLUMNS, row, strict=True)))
 
 
 def progress_to_text(progress: Progress | None) -> str | None:
@@ -79,6 +85,16 @@ def record_from_log(log: Log) -> Record:
     """Write a record of `logs`."""
     record = {_CAMEL[name]: getattr(log, name) for name in _LOG_COLUMNS}
     return {**record, "data": encode(log.data)}
+
+
+def crash_from_record(record: Record) -> Crash:
+    """Read a record of `crashes`."""
+    return Crash(**{name: record[_CAMEL[name]] for name in _CRASH_COLUMNS})
+
+
+def record_from_crash(crash: Crash) -> Record:
+    """Write a record of `crashes`."""
+    return {_CAMEL[name]: getattr(crash, name) for name in _CRASH_COLUMNS}
 
 
 def _run(values: dict[str, Any], progress: dict[str, Any] | None, input: str, output: str | None) -> Run:

@@ -8,9 +8,8 @@ much as a short statement, so those whose rows nobody wants wait for the next on
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, replace
 from typing import TypeVar
 
 from durably_wasm import transitions
@@ -31,11 +30,11 @@ from durably_wasm.models import (
     as_tuple,
 )
 from durably_wasm.payloads import JsonValue, decode, encode
-from durably_wasm.stores.calls import CANCELLED, DELETED, ENQUEUED, PURGED, Outcome
-from durably_wasm.stores.epochs import check_epoch
-from durably_wasm.stores.migrations import VERSION, import_script, statements, steps_from
-from durably_wasm.stores.rows import SqlRow, log_from_row, progress_to_text, run_from_row, step_from_row
-from durably_wasm.stores.sql_driver import SqlDriver, SqlValue, StandardDriver, Statement
+from durably_wasm.stores.calls import CANCELLED, CRASHED, DELETED, ENQUEUED, PURGED, Outcome
+from durably_wasm.stores.migrations import VERSION, import_script, steps_from
+from durably_wasm.stores.rows import crash_from_row, log_from_row, progress_to_text, run_from_row, step_from_row
+from durably_wasm.stores.sql_driver import SqlDriver, SqlValue, StandardDriver
+from durably_wasm.stores.statements import Statements
 
 T = TypeVar("T")
 
@@ -48,11 +47,10 @@ class SqliteStore:
 
     def __init__(self, path: str | os.PathLike[str] | SqlDriver) -> None:
         self._db = StandardDriver(path) if isinstance(path, str | os.PathLike) else path
-        self._sql = statements()
+        self._statements = Statements(self._db)
+        self._transaction = self._statements.transaction
+        self._run, self._later = self._statements.run, self._statements.later
         self._ids = Ulids()
-        self._epoch: int | None = None
-        self._waiting: list[Statement] = []  # in order, to be executed before the next one whose rows are wanted
-        self._is_fence_waiting = False  # then the second of them reads the epoch
 
     async def migrate(self) -> None:
         """Open the database and bring its schema up to date.
@@ -64,10 +62,10 @@ class SqliteStore:
         await self._db.open()
         try:
             with self._transaction(fenced=False):  # which finds out whether it can be written at all
-                [[version]] = self._execute("PRAGMA user_version")
+                [[version]] = self._statements.execute("PRAGMA user_version")
                 for step in steps_from(int(version or 0)):
                     self._db.script(step)
-                self._execute(f"PRAGMA user_version = {VERSION}")
+                self._statements.execute(f"PRAGMA user_version = {VERSION}")
                 self._run("epoch")  # which finds out whether it is one of ours
             self._db.configure()
         except StoreError:
@@ -82,8 +80,8 @@ class SqliteStore:
         """Count the epoch up, and refuse this object's writes once another does."""
         with self._transaction(fenced=False):
             [[epoch]] = self._run("advance_epoch")
-        self._epoch = int(epoch or 0)
-        return self._epoch
+        self._statements.epoch = int(epoch or 0)
+        return self._statements.epoch
 
     async def enqueue(self, new_run: NewRun, now: str, *, call_id: str | None = None) -> EnqueueResult:
         """Store a pending run, or return the one that its keys lead to."""
@@ -221,21 +219,21 @@ class SqliteStore:
     ) -> bool:
         """End the run as failed."""
         with self._transaction():
-            failed = self._run(
-                "fail",
-                id=run_id,
-                generation=generation,
-                now=now,
-                error=error.message,
-                error_type=error.type,
-                error_traceback=error.traceback,
-            )
-            return bool(failed) and self._ended(run_id, keep_steps)
+            return self._fail(run_id, generation, error, now, keep_steps)
 
     async def cancel_run(self, run_id: str, now: str, *, keep_steps: bool = False, call_id: str | None = None) -> bool:
         """End the run as cancelled."""
         with self._transaction():
             return self._once(call_id, CANCELLED, lambda: self._cancel(run_id, now, keep_steps))
+
+    async def record_crash(
+        self, run_ids: Collection[str], reason: str, now: str, *, keep_steps: bool = False, call_id: str | None = None
+    ) -> list[str]:
+        """Count a death of Python against runs."""
+        with self._transaction():
+            return self._once(
+                call_id, CRASHED, lambda: [run_id for run_id in run_ids if self._crash(run_id, reason, now, keep_steps)]
+            )
 
     async def update_progress(self, run_id: str, generation: int, progress: Progress | None, now: str) -> bool:
         """Store how far the run says it is."""
@@ -298,7 +296,7 @@ class SqliteStore:
             with self._transaction():
                 if leased := self._run("leased"):
                     raise ConflictError(f"Cannot import while run {leased[0][0]} is leased")
-                [[version]] = self._execute("PRAGMA imported.user_version")
+                [[version]] = self._statements.execute("PRAGMA imported.user_version")
                 if version != VERSION:
                     raise StoreError(f"The file has schema version {version}, and only {VERSION} can be imported")
                 self._db.script(import_script())
@@ -356,6 +354,28 @@ class SqliteStore:
             self._later("delete_steps", run_id=run_id)
         return True
 
+    def _fail(self, run_id: str, generation: int, error: RunError, now: str, keep_steps: bool) -> bool:
+        failed = self._run(
+            "fail",
+            id=run_id,
+            generation=generation,
+            now=now,
+            error=error.message,
+            error_type=error.type,
+            error_traceback=error.traceback,
+        )
+        return bool(failed) and self._ended(run_id, keep_steps)
+
+    def _crash(self, run_id: str, reason: str, now: str, keep_steps: bool) -> bool:
+        stored = self._run("crash", run_id=run_id)
+        counted = transitions.crash(self._get_run(run_id), crash_from_row(stored[0]) if stored else None, reason, now)
+        if counted is None:
+            return False
+        run, crash = counted
+        self._later("put_crash", **asdict(crash))
+        error = RunError(run.error or "", run.error_type)
+        return run.status == "failed" and self._fail(run_id, run.lease_generation, error, now, keep_steps)
+
     def _cancel(self, run_id: str, now: str, keep_steps: bool) -> bool:
         return bool(self._run("cancel", id=run_id, now=now)) and self._ended(run_id, keep_steps)
 
@@ -366,56 +386,8 @@ class SqliteStore:
         return len(ended)
 
     def _delete(self, run_id: str) -> None:
-        for name in ("delete_steps", "delete_logs", "delete_payloads", "delete_run"):
+        for name in ("delete_steps", "delete_logs", "delete_payloads", "delete_crash", "delete_run"):
             self._later(name, run_id=run_id)
-
-    def _run(self, statement: str, /, **values: SqlValue) -> list[SqlRow]:
-        """Execute one of the named statements, after those that wait, and return its rows."""
-        return self._execute(self._sql[statement], values)
-
-    def _later(self, statement: str, /, **values: SqlValue) -> None:
-        """Execute one of the named statements before the next whose rows are wanted, at the latest at the commit."""
-        self._waiting.append((self._sql[statement], _utf8(values)))
-
-    def _execute(self, sql: str, values: dict[str, SqlValue] | None = None) -> list[SqlRow]:
-        self._waiting.append((sql, _utf8(values or {})))
-        return self._flush()[-1]
-
-    def _flush(self) -> list[list[SqlRow]]:
-        """Execute what waits, and refuse when the epoch that was read in it is not this object's."""
-        statements, self._waiting = self._waiting, []
-        rows = self._db.run_all(statements)
-        if self._is_fence_waiting:
-            self._is_fence_waiting = False
-            assert self._epoch is not None
-            check_epoch(self._epoch, int(rows[1][0][0]) if rows[1] else None)
-        return rows
-
-    @contextmanager
-    def _transaction(self, *, fenced: bool = True) -> Iterator[None]:
-        """Hold the write lock from the first statement on, so that what is read still holds when it is written."""
-        self._waiting = [("BEGIN IMMEDIATE", {})]
-        if fenced and self._epoch is not None:
-            self._later("epoch")
-            self._is_fence_waiting = True
-        try:
-            yield
-            if self._is_fence_waiting:
-                self._flush()
-            self._execute("COMMIT")
-        except BaseException:
-            self._waiting, self._is_fence_waiting = [], False
-            with suppress(StoreError):  # it may not have begun, or the database may have rolled back by itself
-                self._execute("ROLLBACK")
-            raise
-
-
-def _utf8(values: dict[str, SqlValue]) -> dict[str, SqlValue]:
-    """Replace half surrogate pairs, as in some errors' messages: UTF-8 cannot hold them."""
-    for name, value in values.items():
-        if isinstance(value, str) and not value.isascii():
-            values[name] = value.encode("utf-8", "backslashreplace").decode("utf-8")
-    return values
 
 
 def _json_list(values: tuple[str, ...]) -> str | None:

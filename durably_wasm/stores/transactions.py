@@ -8,7 +8,7 @@ indexes are in `web/shared/schema.js`, which the page loads too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
@@ -34,6 +34,8 @@ from durably_wasm.stores.operations import (
 )
 from durably_wasm.stores.rows import (
     Record,
+    crash_from_record,
+    record_from_crash,
     record_from_run,
     record_from_step,
     run_from_record,
@@ -105,6 +107,22 @@ def change(run_id: str, transition: Callable[[Run | None], Run | None], also: Se
     [record] = yield [get("runs", run_id)]
     run = transition(_row(record))
     return ([], False) if run is None else ([put("runs", record_from_run(run)), *also], True)
+
+
+def crash(runs: Mapping[str, Sequence[Operation]], reason: str, now: str) -> Transaction[list[str]]:
+    """Count a death of Python against runs; each comes with what goes with its end."""
+    found = yield [get(store, run_id) for run_id in runs for store in ("runs", "crashes")]
+    writes: list[Operation] = []
+    failed = []
+    for run_id, run, earlier in zip(runs, found[::2], found[1::2], strict=True):
+        counted = transitions.crash(_row(run), earlier and crash_from_record(earlier), reason, now)
+        if counted is None:
+            continue
+        writes.append(put("crashes", record_from_crash(counted[1])))
+        if counted[0].status == "failed":
+            writes += [put("runs", record_from_run(counted[0])), *runs[run_id]]
+            failed.append(run_id)
+    return writes, failed
 
 
 def enqueue(new_runs: Sequence[NewRun], ids: Sequence[str], now: str) -> Transaction[list[EnqueueResult]]:

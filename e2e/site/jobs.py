@@ -1,9 +1,12 @@
 """Jobs whose steps tell the test server that they ran, and stop there at a gate that the test opens."""
 
+import ctypes
 import math
 import secrets
+import time
 from datetime import datetime
 
+import js
 from js import XMLHttpRequest
 from pydantic import BaseModel, Field
 from pyodide.ffi import JsException
@@ -54,6 +57,17 @@ async def work_and_keep(label: str, number: int, size: int) -> str:
     return secrets.token_hex(size // 2)  # browsers compress
 
 
+class ComputeInput(BaseModel):
+    label: str
+    seconds: float | None = None  # for ever
+
+
+class DeadlyInput(BaseModel):
+    label: str
+    steps: int
+    gets_on: bool  # each time by one step
+
+
 class EchoInput(BaseModel):
     when: datetime
     content: bytes = b""
@@ -84,7 +98,47 @@ async def spin(step: StepContext, input: int) -> int:
 
 
 @define_job("compute")
-async def compute(step: StepContext, input: str) -> None:
+async def compute(step: StepContext, input: ComputeInput) -> None:
+    await step.run("compute", keep_busy, input.label, input.seconds)
+    await step.run("rest", journal, f"{input.label}/rest")
+
+
+def keep_busy(label: str, seconds: float | None) -> None:
+    journal(f"{label}/compute")
+    end = math.inf if seconds is None else time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+@define_job("deadly")
+async def deadly(step: StepContext, input: DeadlyInput) -> str:
+    executed = []
+
+    async def survive_or_die(number: int) -> None:
+        await work(input.label, number)
+        if (len(executed) if input.gets_on else number) == 1:
+            ctypes.string_at(0xFFFF_0000, 16)  # beyond the end of its memory
+        executed.append(number)
+
+    for number in range(input.steps):
+        await step.run(f"step-{number}", survive_or_die, number)
+    return "survived"
+
+
+@define_job("stray")
+async def stray(step: StepContext, input: str) -> None:
+    await step.run("work", work, input, 0)
+    await step.run("throw", throw_in_the_worker, input)
+
+
+async def throw_in_the_worker(label: str) -> None:
+    journal(f"{label}/throw")
+    js.eval("setTimeout(() => { throw new Error('a stray error') })")
+    await pyfetch(f"/gate/{label}/thrown")
+
+
+@define_job("blocked")
+async def blocked(step: StepContext, input: str) -> None:
     await step.run("before", lambda: [step.log.info(f"Line {number}") for number in range(100)])
     step.progress(1, 2)
     await step.run("compute", block, input)

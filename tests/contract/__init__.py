@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 from . import (
     calls,
     claim,
+    crashes,
     driver,
     ending,
     enqueue,
@@ -51,6 +52,7 @@ _MODULES = (
     logs,
     epochs,
     calls,
+    crashes,
     sharing,
     driver,
 )

@@ -220,6 +220,7 @@ async def _changes(store: Store) -> Mapping[str, Callable[[], Awaitable[object]]
         "complete_run": lambda: store.complete_run(*on, "late", after(1)),
         "fail_run": lambda: store.fail_run(*on, RunError("late"), after(1)),
         "cancel_run": lambda: store.cancel_run(pending.id, after(1)),
+        "record_crash": lambda: store.record_crash([run.id], "late", after(1)),
         "update_progress": lambda: store.update_progress(*on, Progress(1), after(1)),
         "delete_steps": lambda: store.delete_steps(run.id),
         "delete_run": lambda: store.delete_run(ended.id),

@@ -1,6 +1,7 @@
 /**
  * The client: what a page calls. Knows the calls and the events, not where the engine runs.
  */
+import { cancel } from './cancelling.js';
 import { Connection } from './connection.js';
 import { JobHandle } from './handle.js';
 import { checkOptions } from './options.js';
@@ -216,11 +217,15 @@ export class Durably {
 
   /**
    * Cancel a pending or leased run, at once.
+   *
+   * A job that computes without a pause cannot hear of it: when `graceMs` have passed, 500 if none are given, the
+   * engine is ended in the middle of that step, and the next one resumes all other runs from their checkpoints.
    * @param {string} id
+   * @param {{ graceMs?: number }} [options]
    * @returns {Promise<void>}
    */
-  async cancel(id) {
-    await this.#call('cancel', { id });
+  cancel(id, { graceMs = 500 } = {}) {
+    return cancel(this.#connection, id, graceMs);
   }
 
   /**

@@ -70,9 +70,10 @@ export class Connection {
       settle: (reply) => this.#settle(reply),
       hear: ({ event }) => this.#emit(event),
       followed: (state, isNew) => this.#hearLeader(state, isNew),
+      asked: (run) => void this.#endBusyWorker(run),
       dismissed: (state) => this.#giveUp(state),
     });
-    this.#own = new OwnEngine(params, { receive: (message) => this.#receive(message), fail: (reason) => this.#fail(reason) });
+    this.#own = new OwnEngine(params, { receive: (message) => this.#receive(message), fail: (reason) => this.#hearBreakdown(reason) });
     this.#own.start();
     this.#life = new Life({
       leave: () => this.#own.end(), // its requests are aborted then, which is no failure of a job
@@ -171,6 +172,15 @@ export class Connection {
   }
 
   /**
+   * End the engine, wherever it is, if it is too busy with a run to hear of anything. That is no crash.
+   * @param {string} run
+   */
+  interrupt(run) {
+    if (this.#follows) this.#other.interrupt(run);
+    else void this.#endBusyWorker(run);
+  }
+
+  /**
    * Let the runs in flight end, then end the worker. An engine that is not running yet has nothing to end.
    * @returns {Promise<void>}
    */
@@ -225,6 +235,17 @@ export class Connection {
     this.#tell(UNTOLD);
     this.#own.start();
     this.#calls.repeat();
+  }
+
+  /** @param {string} run */
+  async #endBusyWorker(run) {
+    if (!this.#leads(run) || (await this.#own.answers())) return;
+    if (this.#leads(run)) this.#begin();
+  }
+
+  /** @param {string} run */
+  #leads(run) {
+    return this.state.state === 'leader' && this.state.stage === 'ready' && this.leased.has(run);
   }
 
   /** @param {Call} call */
@@ -337,6 +358,25 @@ export class Connection {
     this.state = this.#isPersistent ? { ...state, store: { ...state.store, persistence: 'persistent' } } : state;
     this.#stored?.lookAgain();
     this.#stateListeners.forEach((listener) => listener(this.state));
+  }
+
+  /**
+   * Replace a worker that has broken down while its engine was at work; one that could not even start fails for good.
+   * @param {string} reason
+   */
+  #hearBreakdown(reason) {
+    if (this.state.state === 'leader' && this.state.stage === 'ready') void this.#replaceDead(reason);
+    else this.#fail(reason);
+  }
+
+  /**
+   * Report the death, for the next engine to count it, before the lock is free for that one; then start another worker.
+   * @param {string} reason
+   */
+  async #replaceDead(reason) {
+    this.call('reportCrash', { runs: this.leased.ids, reason }).catch(() => {}); // the engine was stopped: nobody counts
+    await this.#sent.kept;
+    if (!this.#ended) this.#begin();
   }
 
   /** @param {string} reason */

@@ -32,6 +32,16 @@ export class LeasedRuns {
     return [...this.#events.values()].flatMap((events) => events.get(type) ?? []);
   }
 
+  /** The ids of the leased runs. */
+  get ids() {
+    return [...this.#events.keys()];
+  }
+
+  /** @param {string} run */
+  has(run) {
+    return this.#events.has(run);
+  }
+
   /** Forget all: what an engine that died did not announce is not known. */
   clear() {
     this.#events.clear();

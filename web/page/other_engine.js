@@ -6,7 +6,7 @@
 import { helloOf } from '../shared/protocol.js';
 import { ALL, Channel, ENGINE, LEADER, signsOf, whenGone } from '../shared/tabs.js';
 
-/** @import { EventMessage, Reply, State, ToClient, ToEngine } from '../shared/protocol.js' */
+/** @import { Call, EventMessage, Reply, State, ToClient, ToEngine } from '../shared/protocol.js' */
 /** @import { Envelope } from '../shared/tabs.js' */
 
 /**
@@ -16,6 +16,7 @@ import { ALL, Channel, ENGINE, LEADER, signsOf, whenGone } from '../shared/tabs.
  * @property {(message: EventMessage) => void} hear  called with the leader's events
  * @property {(state: State, isNew: boolean) => void} followed  called with the leader's states; new: another led before
  * @property {(state: State) => void} dismissed  called when the leader cannot serve this page
+ * @property {(run: string) => void} asked  called when another tab asks the leader's page to interrupt a run
  */
 
 export class OtherEngine {
@@ -79,6 +80,14 @@ export class OtherEngine {
     this.#channel.post(ENGINE, message);
   }
 
+  /**
+   * Ask the leader's page to end its worker if a run keeps that one from answering.
+   * @param {string} run
+   */
+  interrupt(run) {
+    this.#signs.post(LEADER, { type: 'call', id: crypto.randomUUID(), method: 'interrupt', params: { id: run } });
+  }
+
   /** Hear nothing any more. A page in the back/forward cache would be thrown out of it by a message, or by a lock. */
   close() {
     this.unfollow();
@@ -99,7 +108,9 @@ export class OtherEngine {
   }
 
   #openSigns() {
-    return new Channel(signsOf(this.#database), this.#tab, ({ from }) => this.#answer(from), [LEADER]);
+    const receive = (/** @type {Envelope} */ { from, message }) =>
+      message.type === 'call' ? this.#follower.asked(idIn(message)) : this.#answer(from);
+    return new Channel(signsOf(this.#database), this.#tab, receive, [LEADER]);
   }
 
   /**
@@ -151,4 +162,12 @@ export class OtherEngine {
     this.#epoch = Math.max(this.#epoch, epoch ?? 0);
     return epoch != null && epoch < this.#epoch;
   }
+}
+
+/**
+ * @param {Call} interrupt
+ * @returns {string} the run
+ */
+function idIn({ params }) {
+  return /** @type {{ id: string }} */ (params).id;
 }

@@ -22,6 +22,8 @@ export class Sent {
   #entries = new Map();
   /** @type {Entry[]} answered, and to be removed */
   #answered = [];
+  /** Resolves once the last call that was made is stored, or cannot be. */
+  kept = Promise.resolve();
 
   /**
    * @param {string} database
@@ -103,6 +105,7 @@ export class Sent {
 
   /** @param {Entry} entry */
   #put(entry) {
-    this.#outbox?.put(entry).catch((error) => console.warn(`durably: a call is not kept until it is answered: ${error}`));
+    if (this.#outbox === null) return;
+    this.kept = this.#outbox.put(entry).catch((error) => console.warn(`durably: a call is not kept until it is answered: ${error}`));
   }
 }

@@ -2,14 +2,17 @@
  * This page's own worker, in which an engine leads or waits to. Knows its life, not what it says.
  */
 import { helloOf } from '../shared/protocol.js';
+import { Calls } from '../shared/rpc.js';
 
 /** @import { OpenParams, ToClient, ToEngine } from '../shared/protocol.js' */
 
 /**
  * @typedef {object} Owner
  * @property {(message: ToClient) => void} receive
- * @property {(reason: string) => void} fail  called when the worker has broken down
+ * @property {(reason: string) => void} fail  called, once, when the worker has broken down
  */
+
+const PATIENCE_MS = 300; // with a thread that does not answer
 
 export class OwnEngine {
   #params;
@@ -17,6 +20,7 @@ export class OwnEngine {
   /** @type {Worker | null} null while it is ended */
   #worker = null;
   #isFirst = true;
+  #pings = new Calls((ping) => this.post(ping));
 
   /**
    * @param {OpenParams} params
@@ -31,8 +35,8 @@ export class OwnEngine {
   start() {
     const { database, app } = this.#params;
     const worker = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: `durably:${database}` });
-    worker.onmessage = ({ data }) => this.#owner.receive(data);
-    worker.onerror = (event) => this.#fail(event);
+    worker.onmessage = ({ data }) => this.#receive(data);
+    worker.onerror = (event) => this.#fail(worker, event);
     this.#worker = worker;
     this.post(helloOf(app));
     this.post({ type: 'call', id: 'open', method: 'open', params: { ...this.#params, isLazy: this.#isFirst } });
@@ -42,9 +46,20 @@ export class OwnEngine {
   /** End the worker, which frees the lock for the next. What it may still say while it computes is not heard. */
   end() {
     if (this.#worker === null) return;
-    this.#worker.onmessage = this.#worker.onerror = null;
+    this.#worker.onmessage = null;
+    this.#worker.onerror = ignore;
     this.#worker.terminate();
     this.#worker = null;
+  }
+
+  /**
+   * Ask the worker's thread for a sign of life; a computing Python gives none.
+   * @returns {Promise<boolean>}
+   */
+  answers() {
+    const answer = this.#pings.call('ping', {}).then(() => true);
+    const silence = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS)).then(() => false);
+    return Promise.race([answer, silence]);
   }
 
   /** @param {ToEngine} message */
@@ -52,9 +67,24 @@ export class OwnEngine {
     this.#worker?.postMessage(message);
   }
 
-  /** @param {ErrorEvent} event */
-  #fail(event) {
-    event.preventDefault();
-    this.#owner.fail(event.message || 'its script could not be loaded');
+  /** @param {ToClient} message */
+  #receive(message) {
+    if (message.type === 'reply' && this.#pings.settle(message)) return;
+    this.#owner.receive(message);
   }
+
+  /**
+   * @param {Worker} worker
+   * @param {ErrorEvent} event
+   */
+  #fail(worker, event) {
+    ignore(event);
+    worker.onerror = ignore; // a dead Python makes further errors
+    this.#owner.fail(event.message?.replace(/^Uncaught /, '') || 'its script could not be loaded');
+  }
+}
+
+/** @param {ErrorEvent} event */
+function ignore(event) {
+  event.preventDefault();
 }

@@ -14,7 +14,7 @@
  */
 
 const CALLS = 'calls';
-const CHANGING = ['trigger', 'batchTrigger', 'retrigger', 'cancel', 'deleteRun', 'purgeRuns'];
+const CHANGING = ['trigger', 'batchTrigger', 'retrigger', 'cancel', 'deleteRun', 'purgeRuns', 'reportCrash'];
 
 /**
  * Does a call change anything, so that it is kept here?

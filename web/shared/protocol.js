@@ -34,6 +34,7 @@ export function helloOf(app) {
  * @property {{ id: string }} cancel
  * @property {{ id: string }} deleteRun
  * @property {{ olderThan: string, limit?: number }} purgeRuns
+ * @property {{ runs: string[], reason: string }} reportCrash
  * @property {{}} exportDatabase
  * @property {{ file: Blob }} importDatabase
  */
@@ -47,12 +48,21 @@ export const METHODS = /** @type {const} */ ([
   'cancel',
   'deleteRun',
   'purgeRuns',
+  'reportCrash',
   'exportDatabase',
   'importDatabase',
 ]);
 
 /** The calls that the worker's JavaScript answers by itself. */
 export const WITHOUT_PYTHON = /** @type {const} */ (['stop', 'read', 'exportDatabase']);
+
+/**
+ * The calls that pages and workers make among themselves, for no host.
+ * @typedef {object} OwnMethods
+ * @property {OpenParams} open  to the page's worker: what to lead, or to wait for
+ * @property {{}} ping  to the page's worker: answered by its thread at once, unless Python computes
+ * @property {{ id: string }} interrupt  to the leading tab's page: end the worker if a run keeps it from answering
+ */
 
 /**
  * @typedef {{ key: string, name?: undefined } | { name: string, key?: undefined }} JobReference

@@ -41,12 +41,17 @@ export class Calls {
     for (const { call } of this.#waiting.values()) this.#post({ ...call, again: true });
   }
 
-  /** @param {Reply} reply */
+  /**
+   * @param {Reply} reply
+   * @returns {boolean} false when no call waits for it
+   */
   settle(reply) {
     const waiting = this.#waiting.get(reply.id);
+    if (!waiting) return false;
     this.#waiting.delete(reply.id);
-    if (reply.error) waiting?.reject(toError(reply.error));
-    else waiting?.resolve(reply.result);
+    if (reply.error) waiting.reject(toError(reply.error));
+    else waiting.resolve(reply.result);
+    return true;
   }
 
   /**

@@ -29,6 +29,7 @@ export const OBJECT_STORES = {
   payloads: { keyPath: ['runId', 'kind'], indexes: {} },
   steps: { keyPath: ['runId', 'name'], indexes: {} },
   logs: { keyPath: ['runId', 'id'], indexes: {} },
+  crashes: { keyPath: 'runId', indexes: {} },
   calls: { keyPath: 'id', indexes: {} },
 };
 

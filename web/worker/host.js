@@ -28,6 +28,7 @@ import { openSqlite } from './storage.js';
  * @property {(stage: Stage) => void} enter
  * @property {(error: ErrorMessage) => void} fail
  * @property {(reason: Error) => void} endWith  called when the database is gone, while open
+ * @property {(error: unknown) => void} die  called when Python is dead
  *
  * @typedef {(name: string, durability: IDBTransactionDurability, decide: Decide, end: End) => Promise<IndexedDb>} OpenIndexedDb
  */
@@ -38,9 +39,10 @@ import { openSqlite } from './storage.js';
  * @param {Page} page what the host tells
  * @returns {Promise<Host>}
  */
-export async function startHost(packages, { post, enter, fail, endWith }) {
+export async function startHost(packages, { post, enter, fail, endWith, die }) {
   const { pyodide, manifest } = await bootPython(enter);
   await installPackages(pyodide, manifest, packages);
+  pyodide._api.on_fatal = die;
   pyodide.registerJsModule('durably_wasm_js', {
     openIndexedDb: /** @type {OpenIndexedDb} */ ((...given) => IndexedDb.open(...given, endWith)),
     openSqlite: (/** @type {string} */ name) => openSqlite(name, () => {}),

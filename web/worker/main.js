@@ -63,6 +63,7 @@ function receive(message) {
       return;
     case 'call':
       if (message.method === 'open') return void open(/** @type {OpenParams} */ (message.params));
+      if (message.method === 'ping') return post({ type: 'reply', id: message.id, result: null });
       if (message.method === 'stop') return void stop(message);
       return pass(deliveries?.take(message) ?? message);
     default:
@@ -75,6 +76,7 @@ function receive(message) {
  * @returns {Promise<Reply>}
  */
 async function apply(call) {
+  early = early.filter(({ id }) => id !== call.id);
   const reply = JSON.parse((await host?.apply(JSON.stringify(call))) ?? '');
   if (isOver(reply.error)) return givingWay.endDeposed();
   return { ...reply, epoch: state.epoch };
@@ -155,7 +157,7 @@ async function open(params) {
     else void lookForWork(deliveries, opening);
     early.splice(0).forEach(pass);
     await need.promise;
-    const [python, modules] = await Promise.all([startHost(params.packages, { post, enter, fail, endWith }), readModules(params.jobs), opening]);
+    const [python, modules] = await Promise.all([startHost(params.packages, { post, enter, fail, endWith, die }), readModules(params.jobs), opening]);
     const opened = /** @type {Opened} */ (JSON.parse(await python.open(JSON.stringify({ ...params, store: kind }), modules)));
     if (opened.error) return fail(opened.error);
     migrated.resolve();
@@ -219,6 +221,16 @@ async function stop({ id }) {
   } catch (error) {
     post({ type: 'reply', id, error: toErrorMessage(error) });
   }
+}
+
+/**
+ * Python is dead, and whatever it was doing. The page, which hears of it as of any error here, puts another worker in
+ * this one's place; until then, calls are not answered, and the lock is held.
+ * @param {unknown} error
+ */
+function die(error) {
+  host = null;
+  reportError(error);
 }
 
 /** End the engine, but let the steps that are running end before: the next one goes on at the next steps. */

@@ -9,6 +9,7 @@
  * @property {(value: unknown) => unknown} toPy
  * @property {() => Uint8Array<ArrayBuffer>} makeMemorySnapshot  only after `_makeSnapshot`
  * @property {FileSystem} FS
+ * @property {{ on_fatal?: (error: unknown) => void }} _api  called when the interpreter has died, whatever was the cause
  *
  * @typedef {object} FileSystem  Emscripten's, in memory
  * @property {(path: string) => Uint8Array<ArrayBuffer>} readFile

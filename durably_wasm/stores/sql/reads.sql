@@ -41,6 +41,9 @@ SELECT outcome FROM calls WHERE id = :id;
 -- name: call_ids
 SELECT id FROM calls;
 
+-- name: crash
+SELECT * FROM crashes WHERE run_id = :run_id;
+
 -- name: leased
 SELECT id FROM runs WHERE status = 'leased' LIMIT 1;
 

@@ -67,5 +67,13 @@ CREATE TABLE logs (
 ) WITHOUT ROWID;
 CREATE INDEX logs_by_run ON logs (run_id, id);
 
+-- How often Python died while a run was executed, since its last checkpoint (see `transitions.crash`).
+CREATE TABLE crashes (
+    run_id TEXT PRIMARY KEY,
+    count INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    completed_step_count INTEGER NOT NULL
+) WITHOUT ROWID;
+
 -- What the page's calls have come to, as long as one may come again (see `stores/calls.py`).
 CREATE TABLE calls (id TEXT PRIMARY KEY, outcome TEXT NOT NULL) WITHOUT ROWID;

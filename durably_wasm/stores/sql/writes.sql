@@ -143,6 +143,10 @@ UPDATE runs SET
 WHERE id = :id AND status IN ('pending', 'leased')
 RETURNING id;
 
+-- name: put_crash
+INSERT OR REPLACE INTO crashes (run_id, count, reason, completed_step_count)
+VALUES (:run_id, :count, :reason, :completed_step_count);
+
 -- name: update_progress
 UPDATE runs SET progress = :progress, updated_at = :now
 WHERE id = :id AND status = 'leased' AND lease_generation = :generation
@@ -161,6 +165,9 @@ DELETE FROM logs WHERE run_id = :run_id;
 
 -- name: delete_payloads
 DELETE FROM payloads WHERE run_id = :run_id;
+
+-- name: delete_crash
+DELETE FROM crashes WHERE run_id = :run_id;
 
 -- name: delete_run
 DELETE FROM runs WHERE id = :run_id;

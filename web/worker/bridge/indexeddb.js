@@ -23,7 +23,7 @@ import { READS } from '../../shared/reads.js';
  * @typedef {{ reads: Read[], writes?: undefined } | { writes: Write[], reads?: undefined }} Decision
  */
 
-const CONTENTS = ['meta', 'runs', 'payloads', 'steps', 'logs', 'calls'];
+const CONTENTS = ['meta', 'runs', 'payloads', 'steps', 'logs', 'crashes', 'calls'];
 
 /** An open database, as `durably_wasm/browser/bridge.py` drives it. */
 export class IndexedDb {

@@ -1,0 +1,38 @@
+/**
+ * Cancelling a run, also one whose job keeps Python too busy to hear of it.
+ *
+ * The call lies in the outbox, so it need not be heard by the engine that runs now: that one's worker may be ended, and
+ * the next engine applies it before it claims anything.
+ */
+import { toError } from '../shared/rpc.js';
+
+/** @import { Connection } from './connection.js' */
+
+const AGAIN_AFTER_MS = 1000;
+const LONGEST_MS = 2 ** 31 - 1; // that a timer can wait
+
+/**
+ * Cancel a run cooperatively and, when that is not answered within the grace, insist.
+ * @param {Connection} connection
+ * @param {string} id
+ * @param {number} graceMs
+ */
+export async function cancel(connection, id, graceMs) {
+  checkGrace(graceMs);
+  let timer = setTimeout(insist, Math.min(graceMs, LONGEST_MS));
+  function insist() {
+    connection.interrupt(id);
+    timer = setTimeout(insist, AGAIN_AFTER_MS);
+  }
+  try {
+    await connection.call('cancel', { id });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** @param {number} graceMs */
+function checkGrace(graceMs) {
+  if (typeof graceMs === 'number' && graceMs >= 0) return;
+  throw toError({ name: 'ValidationError', message: `cancel: graceMs must be a number of at least 0, not ${graceMs}` });
+}
