@@ -88,6 +88,7 @@ def test_a_frozen_follower_is_not_chosen(browser: DevTools, server: Server) -> N
     frozen.wait_for(f"{FOLLOWS} && states.at(-1).epoch === 2")
 
     assert frozen.evaluate("wasFrozen")
+    assert heir.evaluate("states.every(({ notice }) => notice === null)")  # nobody was waited for
     assert frozen.evaluate("durably.jobs.anything.triggerAndWait(7).then(({ output }) => output)") == 7
 
 
