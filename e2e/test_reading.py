@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page
 
 from e2e.browser import Browser
 from e2e.conftest import test_page
 from e2e.server import Server
 from e2e.test_outbox import OUTBOX, wait_until
 
-RUNTIME = "durably/manifest.json"
+RUNTIME = "durably/pyodide/pyodide.asm.wasm"
 WORKER = "durably/worker/main.js"
 
 READ = """async (id) => ({
@@ -61,17 +61,14 @@ def hold(server: Server) -> Iterator[Callable[[str], None]]:
 
 
 @pytest.fixture(params=["indexeddb", "sqlite", "fallback"])
-def store(request: pytest.FixtureRequest, browser: Browser) -> str:
+def store(request: pytest.FixtureRequest, browser: Browser, site: Path) -> str:
     """Each store, and SQLite in a browser that cannot keep it."""
     if request.param != "fallback":
         return str(request.param)
 
-    def without_files(route: Route) -> None:
-        response = route.fetch()
-        body = f"{response.text()}\ndelete FileSystemFileHandle.prototype.createSyncAccessHandle;"
-        route.fulfill(response=response, body=body)
-
-    browser.context.route("**/worker/main.js", without_files)
+    worker = (site / "durably/worker/main.js").read_text()
+    body = f"{worker}\ndelete FileSystemFileHandle.prototype.createSyncAccessHandle;"
+    browser.context.route("**/worker/main.js", lambda route: route.fulfill(body=body, content_type="text/javascript"))
     return "sqlite"
 
 
