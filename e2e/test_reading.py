@@ -296,6 +296,7 @@ class TestBoot:
         page.evaluate("(label) => durably.jobs.count.trigger({ label, steps: 1 })", label)
         server.wait_for(f"{label}/0")
         page.reload()
+        page.wait_for_function("durably.state === 'leader'")
         server.wait_for(f"{label}/0", times=2)
         server.open_gate(f"{label}/0")
 
