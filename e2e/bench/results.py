@@ -19,6 +19,8 @@ KEYS = (
     "claim_ms_at_100k",
     "heap_mb",
     "boot_ms",
+    "hard_cancel_ms",
+    "list_on_screen_ms",
     "takeover_ms",
     "tab_mb",
 )

@@ -1,4 +1,4 @@
-"""Measurements of a page that is reloaded in the middle of a run, and of the boot of Python that this takes."""
+"""Measurements of what takes a boot of Python, or does without: a reload in the middle of a run, a busy run's end."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ RELOADS = 4
 REPLAYED, UPSTREAM_REPLAYED = 1_000, 100
 UPSTREAM_LEASE = {"leaseMs": 3_000, "leaseRenewIntervalMs": 500}
 BOOTS = 3
+LISTED, LISTS = 20, 3
 
 
 def measurements(stores: Sequence[str]) -> list[Measurement]:
@@ -23,6 +24,8 @@ def measurements(stores: Sequence[str]) -> list[Measurement]:
         Measurement("reload_to_next_step_ms", UPSTREAM, _reload_upstream, once=True),
         *(Measurement("replay_1000_ms", store, partial(_replay, store)) for store in stores),
         Measurement("replay_1000_ms", UPSTREAM, _replay_upstream, once=True),
+        *(Measurement("hard_cancel_ms", store, partial(_cancel_busy, store)) for store in stores),
+        *(Measurement("list_on_screen_ms", store, partial(_list, store)) for store in stores if store == "indexeddb"),
         Measurement("boot_ms", "plain", _boot_plainly),
         *(Measurement("boot_ms", store, partial(_boot, store)) for store in stores),
     ]
@@ -63,6 +66,27 @@ def _interrupt(page: Page, steps: int) -> dict[str, float]:
     page.reload()
     times: dict[str, float] = evaluate(page, "(id) => measures.resumed(id)", run_id)
     return times
+
+
+def _cancel_busy(store: str, session: Session) -> Mapping[str, list[float]]:
+    page = session.open_engine(store, session.new_name())
+    figure = evaluate(page, "() => measures.hardCancel()")
+    page.close()
+    return {store: [figure]}
+
+
+def _list(store: str, session: Session) -> Mapping[str, list[float]]:
+    """Let runs complete, and open pages that show them."""
+    database = session.new_name()
+    page = session.open_engine(store, database)
+    evaluate(page, f"() => measures.shortRunsPerSecond({LISTED})")
+    page.close()
+    figures = []
+    for _ in range(LISTS):
+        page = session.open_engine(store, database, listed=LISTED)
+        figures.append(evaluate(page, "() => shown"))
+        page.close()
+    return {store: figures}
 
 
 def _boot(store: str, session: Session) -> Mapping[str, list[float]]:

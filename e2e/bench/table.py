@@ -18,6 +18,8 @@ TITLES = {
     "reload_to_next_step_ms": "reload to next step, navigation = 0, 30 s lease, ms",
     "replay_1000_ms": f"replay of {resuming.REPLAYED:,} steps, ms (upstream: {resuming.UPSTREAM_REPLAYED}, scaled up)",
     "claim_ms_at_100k": f"claim and complete, {crowded.ENDED:,} ended runs in the store, ms",
+    "hard_cancel_ms": "cancel of a run that computes for ever, ms",
+    "list_on_screen_ms": f"navigation to a list of {resuming.LISTED} runs on the screen, warm cache, ms",
     "takeover_ms": "closing the leader to the next step in another tab, ms",
     "tab_mb": f"a further tab of {tabs.TABS}, MB",
     "heap_mb": f"growth of the heap over {memory.RUNS:,} runs, MB",

@@ -59,6 +59,8 @@ TARGETS = [
     *(Target(("trigger_to_complete_ms", store), 10, "ms", at_most=True) for store in STORES),
     *(Target(("reload_to_next_step_ms", store), 900, "ms", at_most=True) for store in STORES),
     *(Target(("replay_1000_ms", store), 100, "ms", at_most=True) for store in STORES),
+    *(Target(("hard_cancel_ms", store), 4_000, "ms", at_most=True) for store in STORES),
+    Target(("list_on_screen_ms", "indexeddb"), 150, "ms", at_most=True),
     *(Target(("takeover_ms", store), 1_000, "ms", at_most=True) for store in STORES),
     *(
         Target(("claim_ms_at_100k", store), 1.5, "x empty", ("claim_ms_at_100k", f"{store}_empty"), at_most=True)

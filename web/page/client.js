@@ -70,13 +70,13 @@ export class Durably {
     this.jobs = new Proxy(/** @type {Record<string, JobHandle>} */ ({}), {
       get: (handles, key) => (typeof key === 'string' && key !== 'then' ? (handles[key] ??= new JobHandle(this.#engine, { key })) : undefined),
     });
-    connection.onEvent((event) => this.#emit(event.type, event));
-    connection.onState((state) => this.#emit('state', state));
+    connection.told.onEvent((event) => this.#emit(event.type, event));
+    connection.told.onState((state) => this.#emit('state', state));
   }
 
   /** The engine's state as it was last told: `starting`, `leader`, `follower`, `stopped` or `failed`. */
   get state() {
-    return this.#connection.state.state;
+    return this.#connection.told.state.state;
   }
 
   /**
@@ -148,7 +148,7 @@ export class Durably {
     }
     const listeners = this.#listeners.get(type) ?? new Set();
     this.#listeners.set(type, listeners.add(listener));
-    for (const event of this.#connection.leased.latest(type)) {
+    for (const event of this.#connection.told.leased.latest(type)) {
       queueMicrotask(() => listeners.has(listener) && this.#tell(listener, event));
     }
     return () => listeners.delete(listener);

@@ -28,6 +28,16 @@ async def held(step: StepContext, input: StepsInput) -> None:
     await step.run("hold", asyncio.Event().wait)
 
 
+@define_job("busy")
+async def busy(step: StepContext) -> None:
+    await step.run("compute", compute)
+
+
+def compute() -> None:
+    while True:
+        pass
+
+
 @define_job("memory")
 async def memory(step: StepContext) -> dict[str, int]:
     """Count what is alive; from the first call on, proxies of Python objects are counted too."""

@@ -78,6 +78,16 @@ export class Measures {
     return id;
   }
 
+  /** Milliseconds until a run is cancelled that computes for ever. */
+  async hardCancel() {
+    const computing = this.#next('busy', 'step:start');
+    const { id } = await this.#durably.jobs.busy.trigger();
+    await computing;
+    const start = performance.now();
+    await this.#durably.cancel(id);
+    return performance.now() - start;
+  }
+
   /**
    * Resolve with the times of the first lease and the first step's start in this page, in milliseconds since the
    * navigation, and cancel that run.

@@ -1,15 +1,15 @@
 /**
- * The page with our engine: it opens one with the options in its address, and offers what can be measured of it. Without
- * options it can fill a database.
+ * The page with our engine: it opens one with the options in its address, and offers what can be measured of it. It may
+ * show what is `listed` first. Without a database's name it can fill one.
  */
 import { createDurably } from './durably/page/index.js';
 import { openDatabase } from './durably/shared/database.js';
 import { Measures } from './measures.js';
 
-const options = JSON.parse(new URLSearchParams(location.search).get('options') ?? 'null');
+const { listed, ...options } = JSON.parse(new URLSearchParams(location.search).get('options') ?? '{}');
 
 window.fillIndexedDb = fillIndexedDb;
-window.opened = options && open();
+window.opened = options.database ? open() : undefined;
 window.opened?.catch(() => {}); // whoever awaits it hears why
 
 async function open() {
@@ -17,7 +17,20 @@ async function open() {
   window.durably = createDurably({ jobs: './jobs.py', ...options });
   window.durably.on('state', ({ stage }) => stage && (window.stages[stage] ??= performance.now()));
   window.measures = new Measures(window.durably);
-  await window.durably.init();
+  if (listed) window.shown = showRuns(listed);
+  else await window.durably.init();
+}
+
+/**
+ * Show the newest runs, and resolve with the time at which they are on the screen.
+ * @param {number} limit
+ */
+async function showRuns(limit) {
+  for (const { id, jobName, status } of await window.durably.getRuns({ limit })) {
+    document.body.append(Object.assign(document.createElement('p'), { textContent: `${jobName} ${id}: ${status}` }));
+  }
+  for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame); // the second comes after they were drawn
+  return performance.now();
 }
 
 /**

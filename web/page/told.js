@@ -1,0 +1,75 @@
+/**
+ * What a page has been told of the engine: its state, its events, and which runs it has leased. Knows who listens, not
+ * where it comes from.
+ */
+import { LeasedRuns } from './leased.js';
+
+/** @import { DurablyEvent, State } from '../shared/protocol.js' */
+
+/** @type {State} */
+export const UNTOLD = {
+  type: 'state',
+  state: 'starting',
+  stage: null,
+  epoch: null,
+  store: { kind: 'indexeddb', persistence: null },
+  notice: null,
+};
+
+export class Told {
+  /** @type {State} the last */
+  state = UNTOLD;
+  leased = new LeasedRuns();
+  #isPersistent = false;
+  /** @type {Set<(event: DurablyEvent) => void>} */
+  #eventListeners = new Set();
+  /** @type {Set<(state: State) => void>} */
+  #stateListeners = new Set();
+
+  /** Whether there will be no engine any more. */
+  get hasEnded() {
+    return this.state.state === 'failed' || this.state.state === 'stopped';
+  }
+
+  /** Whether this page's own engine is at work. */
+  get leads() {
+    return this.state.state === 'leader' && this.state.stage === 'ready';
+  }
+
+  /**
+   * @param {(event: DurablyEvent) => void} listener
+   * @returns {() => void} its undo
+   */
+  onEvent(listener) {
+    this.#eventListeners.add(listener);
+    return () => this.#eventListeners.delete(listener);
+  }
+
+  /**
+   * @param {(state: State) => void} listener
+   * @returns {() => void} its undo
+   */
+  onState(listener) {
+    this.#stateListeners.add(listener);
+    return () => this.#stateListeners.delete(listener);
+  }
+
+  /** @param {DurablyEvent} event */
+  hear(event) {
+    this.leased.hear(event);
+    this.#eventListeners.forEach((listener) => listener(event));
+  }
+
+  /** @param {State} state */
+  become(state) {
+    this.state = this.#isPersistent ? { ...state, store: { ...state.store, persistence: 'persistent' } } : state;
+    this.#stateListeners.forEach((listener) => listener(this.state));
+  }
+
+  /** Tell that the browser will keep what is stored. */
+  becomePersistent() {
+    if (this.#isPersistent) return;
+    this.#isPersistent = true;
+    this.become(this.state);
+  }
+}
