@@ -84,8 +84,10 @@ export async function dropSnapshots() {
  */
 async function readRecord(response, { sha256: expected, index }, memory) {
   const bytes = await response.arrayBuffer();
-  if ((await sha256(bytes)) !== expected) throw new Error('it is not what was kept');
-  return decode(bytes, index, memory);
+  const hashing = sha256(bytes);
+  const files = decode(bytes, index, memory); // meanwhile, in this thread
+  if ((await hashing) !== expected) throw new Error('it is not what was kept');
+  return files;
 }
 
 /** @param {BufferSource} bytes */
