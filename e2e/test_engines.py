@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from e2e.conftest import test_page, unless_here
-from e2e.engines import STORES, Engine
+from e2e.engines import STORES, Engine, WebKit
 from e2e.server import Server
 
 STEPS = 5
@@ -80,3 +80,16 @@ def test_goes_on_at_the_first_unfinished_step(
     assert ended["output"] == {"total": TOTAL}
     assert ended["leaseGeneration"] == 2
     assert server.journal(label) == {f"{label}/{n}": 2 if n == INTERRUPTED else 1 for n in range(STEPS)}
+
+
+@pytest.mark.parametrize("engine", [pytest.param(WebKit, marks=unless_here(WebKit))])
+def test_sqlite_stands_back_where_a_browser_does_not_offer_its_files(start_again: Start, server: Server) -> None:
+    browser = start_again()
+    browser.open(test_page(server, store="sqlite"))
+
+    output = browser.evaluate("durably.jobs.anything.triggerAndWait([1]).then(({ output }) => output)")
+    state = browser.evaluate("states.at(-1)")
+
+    assert output == [1]
+    assert isinstance(state, dict)
+    assert (state["store"]["kind"], state["notice"]["name"]) == ("indexeddb", "StoreFallback")
