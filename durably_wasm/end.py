@@ -10,8 +10,8 @@ from contextvars import Context
 class End:
     """What `asyncio.Future` is, but who awaits it goes on inside `come`, and not a turn of the event loop later.
 
-    A turn costs a tenth of an IndexedDB transaction, and `come` is called by the browser, between two turns: no task
-    is running then that another one would interrupt.
+    A turn costs a tenth of an IndexedDB transaction, and `come` is called by the browser, between two turns: as a rule
+    no task is running then that another one would interrupt.
     """
 
     def __init__(self) -> None:
@@ -27,8 +27,12 @@ class End:
         if self._is_cancelled:
             return  # nobody awaits it any more
         self._has_come, self._error = True, error
-        if self._callback is not None:
+        if self._callback is None:
+            return
+        if asyncio.current_task(self._loop) is None:
             self._callback()
+        else:  # one that waits inside JavaScript (`pyodide.ffi.run_sync`), or that Python died of
+            self._loop.call_soon(self._callback)
 
     def __await__(self) -> Generator[object, None, None]:
         if not self._has_come:

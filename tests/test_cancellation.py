@@ -203,6 +203,20 @@ class TestEnd:
         await task
         assert log == ["went on", "returned"]
 
+    async def test_interrupts_no_other_task(self) -> None:
+        end, log = End(), []
+
+        async def wait() -> None:
+            await end
+            log.append("went on")
+
+        task = asyncio.create_task(wait())
+        await turns()
+        end.come()
+        log.append("came")
+        await task
+        assert log == ["came", "went on"]
+
     @pytest.mark.parametrize("driven", [False, True])
     async def test_raises_what_it_ends_with(self, driven: bool) -> None:
         end = End()
