@@ -31,7 +31,7 @@ unit: .venv/dev ## The tests that need no browser
 	@echo "==> pytest tests"; $(BIN)/pytest tests
 
 e2e: .venv/dev e2e/react/node_modules/installed chromium engines ## The tests in the browsers
-	@echo "==> pytest e2e ($$($(BIN)/python -m e2e.engines))"; $(BIN)/pytest e2e
+	@echo "==> pytest e2e ($$($(BIN)/python -m e2e.engines))"; $(BIN)/pytest e2e -n auto --maxprocesses 4 --dist worksteal
 
 bench: .venv/bench web/node_modules/installed e2e/bench/node_modules/installed chromium ## Measure on CPython, beside DBOS, and in the browser, beside upstream
 	@$(BIN)/python -m tests.bench
