@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from durably_wasm.cli.serving import ASK_EACH_TIME, site_app
 
-PATIENCE_S = 60
+PATIENCE_S = 120  # a browser that shares its cores with another test starts Python slowly, WebKit above all
 
 
 class Server:

@@ -16,7 +16,7 @@ from e2e.conftest import ROOT
 from e2e.server import Server
 
 REACT = ROOT / "e2e/react"
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 
 provided = pytest.mark.parametrize("provide", ["client", "leased"])
 
