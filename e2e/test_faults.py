@@ -208,13 +208,13 @@ class TestFullStore:
 
     def test_keeps_a_run_for_the_next_page(self, quota: Quota, browser: Browser, server: Server) -> None:
         page = self.opened_indexeddb(quota, browser, server)
-        run = self.held(page, "kept")
+        run = self.held(page, "kept-full")
         page.reload()
         page.wait_for_function(f"{ERRORS}.length > 0")
         quota.lift()
         ended = page.evaluate(WAIT, run)
         assert ended["output"] == sum(self.SIZES) and ended["leaseGeneration"] == 2
-        assert steps_of(server, "kept") == {0: 1, 1: 2, 2: 1}
+        assert steps_of(server, "kept-full") == {0: 1, 1: 2, 2: 1}
 
 
 class TestDatabase:

@@ -155,6 +155,7 @@ export class Engine {
    */
   #die(error) {
     this.#host = null;
+    addEventListener('unhandledrejection', (event) => event.preventDefault()); // what still calls Python fails
     reportError(error);
   }
 
