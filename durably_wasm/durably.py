@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from durably_wasm.clock import Breather, Clock, SystemClock
-from durably_wasm.crashes import report_crash
 from durably_wasm.environment import Environment
 from durably_wasm.errors import ConflictError, NotFoundError, RunCancelled, StoreError, ValidationError, message_of
 from durably_wasm.events import Emitter, ErrorContext, ErrorListener, Event, Listener, RunCancel, RunDelete, WorkerError
 from durably_wasm.handle import JobHandle, Jobs
+from durably_wasm.ids import new_worker_id
 from durably_wasm.job import JobDefinition
 from durably_wasm.maintenance import Maintenance
 from durably_wasm.models import TERMINAL, Log, OneOrMore, Run, RunFilter, Step, to_iso
@@ -102,7 +101,7 @@ class Durably:
         self.store = store
         self.epoch: int | None = None
         self.failure: StoreError | None = None
-        self.worker_id = self._new_worker_id()
+        self.worker_id = new_worker_id(self.epoch)
         self._clock = clock
         self._options = options
         self._emitter = Emitter(clock)
@@ -168,7 +167,7 @@ class Durably:
     def start(self, worker_id: str | None = None) -> None:
         """Start to claim and execute runs, in the background; harmless when started."""
         if not self._worker.is_running:
-            self.worker_id = worker_id or self._new_worker_id()
+            self.worker_id = worker_id or new_worker_id(self.epoch)
             self._worker.start()
 
     async def stop(self) -> None:
@@ -323,10 +322,9 @@ class Durably:
             NotFoundError: There is no such run.
             ConflictError: It has ended.
         """
-        environment, keep_steps = self._environment, self._options.preserve_steps
+        now, keep = self._environment.now, self._options.preserve_steps
         cancelled = await with_room(
-            environment,
-            lambda: self.store.cancel_run(run_id, environment.now(), keep_steps=keep_steps, call_id=call_id),
+            self._environment, lambda: self.store.cancel_run(run_id, now(), keep_steps=keep, call_id=call_id)
         )
         run = await self._existing(run_id)
         if not cancelled:
@@ -337,8 +335,7 @@ class Durably:
 
     async def report_crash(self, run_ids: Collection[str], reason: str, *, call_id: str | None = None) -> None:
         """Tell that Python has died while it executed these runs; one that gets no further for it will fail."""
-        failed = await report_crash(self._environment, run_ids, reason, call_id)
-        self._processing.recover(run_ids, failed)
+        await self._processing.report_crash(run_ids, reason, call_id)
 
     async def wait_for_run(
         self,
@@ -382,10 +379,9 @@ class Durably:
         return subscribe(self._environment, run_id)
 
     async def _existing(self, run_id: str) -> Run:
-        run = await self.store.get_run(run_id)
-        if run is None:
-            raise NotFoundError(f"No run has the id {run_id}")
-        return run
+        if run := await self.store.get_run(run_id):
+            return run
+        raise NotFoundError(f"No run has the id {run_id}")
 
     async def _maintain(self) -> None:
         await self._maintenance.run(self._by_name)
@@ -394,15 +390,11 @@ class Durably:
         await self.store.migrate()
         if self._options.exclusive:
             self.epoch = await self.store.advance_epoch()
-            self.worker_id = self._new_worker_id()
+            self.worker_id = new_worker_id(self.epoch)
 
     def _report_claim(self, error: Exception) -> None:
         context: ErrorContext = "claim"
         if isinstance(error, StoreError):
             self.failure = error if error.is_final else self.failure
-            context = "store" if error.is_full else "claim"
+            context = "store" if error.is_full else context
         self._emitter.emit(WorkerError(error=message_of(error), context=context))
-
-    def _new_worker_id(self) -> str:
-        prefix = "worker" if self.epoch is None else f"lock-{self.epoch}"
-        return f"{prefix}-{secrets.token_hex(8)}"

@@ -1,6 +1,7 @@
-"""Identifiers that sort by the time they were made: monotonic ULIDs (https://github.com/ulid/spec).
+"""Identifiers: of rows, which sort by the time they were made, and of owners of leases.
 
-The runtime dependencies of the package are fixed, so these twenty lines stand in for a library.
+The former are monotonic ULIDs (https://github.com/ulid/spec). The runtime dependencies of the package are fixed, so
+these twenty lines stand in for a library.
 """
 
 from __future__ import annotations
@@ -25,3 +26,9 @@ class Ulids:
         fresh = ms << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
         self._last = max(fresh, self._last + 1) if ms << _RANDOM_BITS > self._last else self._last + 1
         return "".join([_PAIRS[self._last >> shift & 1023] for shift in range(120, -10, -10)])
+
+
+def new_worker_id(epoch: int | None) -> str:
+    """Return a name for an engine as an owner of leases, unlike any before; under the lock it tells the epoch."""
+    prefix = "worker" if epoch is None else f"lock-{epoch}"
+    return f"{prefix}-{secrets.token_hex(8)}"

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from durably_wasm.cancellation import to_its_end
-from durably_wasm.crashes import Suspects
+from durably_wasm.crashes import Suspects, report_crash
 from durably_wasm.environment import Environment
 from durably_wasm.errors import LeaseLost, StopExecution
 from durably_wasm.events import RunLeased
@@ -66,8 +66,9 @@ class Processing:
         if execution := self._executions.get(run_id):
             execution.stop(reason)
 
-    def recover(self, run_ids: Collection[str], failed: Collection[str]) -> None:
-        """Go on after a death of Python which executed these runs, some of which have failed of it."""
+    async def report_crash(self, run_ids: Collection[str], reason: str, call_id: str | None) -> None:
+        """Count a death of Python which executed these runs, and go on with those that have not failed of it."""
+        failed = await report_crash(self._environment, run_ids, reason, call_id)
         self._suspects.add(set(run_ids) - set(failed))
         for run_id in failed:
             self.stop(run_id, LeaseLost(f"Run {run_id} has failed: Python died of it again and again"))

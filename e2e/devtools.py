@@ -8,15 +8,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from websocket import WebSocket, create_connection
-
 from e2e.browser import EXECUTABLE, QUIET
-from e2e.engines.base import STARTING_S, EngineError, as_json, from_json, kill_group
+from e2e.engines.base import EngineError, as_json, connected, from_json, kill_group
 
 PATIENCE_S = 60
 ADDRESS = "DevToolsActivePort"  # where Chromium writes how it is reached
@@ -40,7 +36,7 @@ class DevTools:
         self._process = _start(profile)
         self._commands = 0
         try:
-            self._socket = _connect(self._process, profile / ADDRESS)
+            self._socket = connected(self._process, lambda: _address_in(profile / ADDRESS))
         except BaseException:
             kill_group(self._process)
             raise
@@ -133,11 +129,6 @@ def _start(profile: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _connect(process: subprocess.Popen[bytes], address: Path) -> WebSocket:
-    deadline = time.monotonic() + STARTING_S
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(OSError, ValueError):  # not there, or not all of it
-            port, path = address.read_text().splitlines()
-            return create_connection(f"ws://127.0.0.1:{port}{path}", suppress_origin=True, timeout=PATIENCE_S)
-        time.sleep(0.05)
-    raise EngineError("Chromium did not start")
+def _address_in(file: Path) -> str:
+    port, path = file.read_text().splitlines()
+    return f"ws://127.0.0.1:{port}{path}"

@@ -181,6 +181,15 @@ class TestFullStore:
         [error] = page.evaluate(ERRORS)
         assert error["context"] == "store" and "no room left" in error["error"]
 
+    def test_is_told_where_not_even_the_files_of_sqlite_fit(
+        self, quota: Quota, browser: Browser, server: Server
+    ) -> None:
+        quota.limit(1)
+        page = browser.open(test_page(server, store="sqlite"))
+        error = page.evaluate("durably.init().catch(({ name, message, isFull }) => ({ name, message, isFull }))")
+        assert (error["name"], error["isFull"]) == ("StoreError", True)
+        assert "no room left for the SQLite database" in error["message"]
+
     @pytest.mark.parametrize(
         ("name", "message", "is_full"),
         [

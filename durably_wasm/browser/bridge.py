@@ -25,6 +25,8 @@ from durably_wasm.stores.sql_driver import SqlValue, Statement, refusal
 from durably_wasm.stores.sqlite import SqliteStore
 from durably_wasm.stores.transactions import Found
 
+_MEANING = {"isFull": "is_full", "isFinal": "is_final"}  # the fields of a `StoreError` beside its message
+
 
 class IndexedDbStore(Store):
     """Keeps runs in an IndexedDB database of this origin; it survives the tab, the browser and the machine's reboot.
@@ -208,9 +210,9 @@ async def _settled(promise: Awaitable[Any]) -> Any:
     try:
         return await promise
     except JsException as error:
-        is_full, is_final = (getattr(error, name, None) is True for name in ("isFull", "isFinal"))
-        raise StoreError(error.message, is_full=is_full, is_final=is_final) from error
+        raise _store_error(error.message, **{name: getattr(error, name, None) for name in _MEANING}) from error
 
 
-def _store_error(message: str, isFull: bool = False, isFinal: bool = False) -> StoreError:
-    return StoreError(message, is_full=isFull, is_final=isFinal)
+def _store_error(message: str, **meaning: object) -> StoreError:
+    """Put JavaScript's `StoreError` into Python's: where it does not say what it means, it means nothing more."""
+    return StoreError(message, **{_MEANING[name]: value is True for name, value in meaning.items()})

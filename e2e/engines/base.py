@@ -7,9 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Protocol
+
+from websocket import WebSocket, create_connection
 
 STARTING_S = 60
 PATIENCE_S = 300  # beyond every test's own time limit
@@ -41,6 +45,16 @@ class Engine(Protocol):
 
     def kill(self) -> None:
         """SIGKILL all its processes, as a crash or the system would: the only way to end it, and harmless twice."""
+
+
+def connected(process: subprocess.Popen[bytes], address: Callable[[], str]) -> WebSocket:
+    """Connect to a browser as soon as it has written where: until then, `address` raises OSError or ValueError."""
+    deadline = time.monotonic() + STARTING_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(OSError, ValueError):
+            return create_connection(address(), suppress_origin=True, timeout=PATIENCE_S)
+        time.sleep(0.05)
+    raise EngineError("the browser did not start")
 
 
 def as_json(expression: str) -> str:

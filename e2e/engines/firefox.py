@@ -8,15 +8,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from websocket import WebSocket, WebSocketException, create_connection
+from websocket import WebSocketException
 
-from e2e.engines.base import PATIENCE_S, STARTING_S, EngineError, as_json, from_json, kill_group, version_of
+from e2e.engines.base import EngineError, as_json, connected, from_json, kill_group, version_of
 
 ADDRESS = "WebDriverBiDiServer.json"  # where Firefox writes which port it listens on
 
@@ -43,7 +42,7 @@ class Firefox:
         self._process = _start(profile)
         self._commands = 0
         try:
-            self._socket = _connect(self._process, profile / ADDRESS)
+            self._socket = connected(self._process, lambda: _address_in(profile / ADDRESS))
             self._command("session.new", capabilities={})
             self._command("session.subscribe", events=["log.entryAdded"])
             self._tab: str = self._command("browsingContext.getTree")["contexts"][0]["context"]
@@ -101,13 +100,6 @@ def _start(profile: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _connect(process: subprocess.Popen[bytes], address: Path) -> WebSocket:
-    deadline = time.monotonic() + STARTING_S
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(OSError, ValueError):  # not there, or not all of it
-            at = json.loads(address.read_text())
-            return create_connection(
-                f"ws://{at['ws_host']}:{at['ws_port']}/session", suppress_origin=True, timeout=PATIENCE_S
-            )
-        time.sleep(0.05)
-    raise EngineError("Firefox did not start")
+def _address_in(file: Path) -> str:
+    at = json.loads(file.read_text())
+    return f"ws://{at['ws_host']}:{at['ws_port']}/session"

@@ -66,12 +66,14 @@ export class Calls {
 }
 
 /**
- * An error as it crosses: its name, its message and, where there are any, its other fields.
+ * An error as it crosses: its name, its message and, of a `StoreError`, whether there is no room left.
  * @param {unknown} error
  * @returns {ErrorMessage}
  */
 export function toErrorMessage(error) {
-  return error instanceof Error ? { name: error.name, message: error.message } : { name: 'Error', message: String(error) };
+  if (!(error instanceof Error)) return { name: 'Error', message: String(error) };
+  const { name, message } = error;
+  return 'isFull' in error ? { name, message, isFull: error.isFull } : { name, message };
 }
 
 /** @param {ErrorMessage} message */

@@ -18,15 +18,21 @@ holdHandles();
 export class FilePool extends AccessHandlePoolVFS {
   /**
    * Open a directory's files; wait as long as another worker holds one of them.
+   *
+   * Rejects with a `StoreError` that `isFull` when there is no room for them.
    * @param {string} path
    * @param {SqliteModule} module
    * @param {() => void} onBusy called once if there is something to wait for
    */
   static async open(path, module, onBusy) {
-    await untilFree(await directoryOf(path), onBusy);
-    const pool = new FilePool(path, module);
-    await pool.isReady();
-    return pool;
+    try {
+      await untilFree(await directoryOf(path), onBusy);
+      const pool = new FilePool(path, module);
+      await pool.isReady();
+      return pool;
+    } catch (error) {
+      throw isFull(error) ? noRoom(path) : error;
+    }
   }
 
   /** @type {AccessHandlePoolVFS['jOpen']} */
@@ -78,8 +84,19 @@ function guarded(otherwise, operation) {
   try {
     return operation();
   } catch (error) {
-    return /** @type {Error} */ (error).name === 'QuotaExceededError' ? Code.SQLITE_FULL : otherwise;
+    return isFull(error) ? Code.SQLITE_FULL : otherwise;
   }
+}
+
+/** @param {unknown} error */
+function isFull(error) {
+  return /** @type {Error} */ (error).name === 'QuotaExceededError';
+}
+
+/** @param {string} path */
+function noRoom(path) {
+  const message = `There is no room left for the SQLite database in ${path}: the browser gives this site no more storage`;
+  return Object.assign(new Error(message), { name: 'StoreError', isFull: true });
 }
 
 /** @param {string} path */
