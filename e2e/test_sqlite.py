@@ -87,6 +87,23 @@ class TestFile:
         page = opened(launch(), server)
         assert page.evaluate("(id) => durably.getRun(id)", before["id"]) == before
 
+    def test_holds_a_batch_larger_than_sqlites_cache(self, launch: Any, server: Server) -> None:
+        browser = launch()
+        page = opened(browser, server)
+        page.evaluate("""async () => {
+          const { triggerItem } = await import('./durably/page/index.js');
+          const keyOf = (number) => String((number * 7919) % 3000).padStart(1000, '-'); // all over the index
+          const items = Array.from({ length: 3000 }, (_, number) => triggerItem({ number }, { idempotencyKey: keyOf(number) }));
+          await durably.jobs.anything.batchTrigger(items);
+        }""")
+        browser.kill()  # so that the next one recovers what is in the log
+        page = opened(launch(), server)
+        numbers = page.evaluate("durably.getRuns().then((runs) => runs.map(({ input }) => input.number))")
+        assert numbers == list(reversed(range(3000)))
+        with closing(sqlite3.connect(":memory:")) as database:
+            database.deserialize(exported(page))
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
     def test_opens_although_garbage_is_collected_meanwhile(self, launch: Any, server: Server) -> None:
         browser = launch(flags=["--js-flags=--expose-gc"])
         page = opened(browser, server)

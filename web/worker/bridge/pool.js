@@ -7,6 +7,7 @@
 import { AccessHandlePoolVFS } from '../../wa-sqlite/src/examples/AccessHandlePoolVFS.js';
 import * as Code from '../../wa-sqlite/src/sqlite-constants.js';
 import { holdHandles } from './handles.js';
+import { WalWrites } from './wal_writes.js';
 
 /** @import { SqliteModule } from '../../wa-sqlite/dist/wa-sqlite.mjs' */
 
@@ -16,6 +17,9 @@ holdHandles();
 
 /** A directory of the origin-private file system as a virtual file system of SQLite. */
 export class FilePool extends AccessHandlePoolVFS {
+  /** @type {Map<number, WalWrites>} by the file's number, of the logs that are open */
+  #logs = new Map();
+
   /**
    * Open a directory's files; wait as long as another worker holds one of them.
    *
@@ -37,12 +41,17 @@ export class FilePool extends AccessHandlePoolVFS {
 
   /** @type {AccessHandlePoolVFS['jOpen']} */
   jOpen(name, file, flags, outFlags) {
+    if (flags & Code.SQLITE_OPEN_WAL) {
+      this.#logs.set(file, new WalWrites((data, offset) => super.jWrite(file, data, offset)));
+    }
     return guarded(Code.SQLITE_CANTOPEN, () => super.jOpen(name, file, flags, outFlags));
   }
 
   /** @type {AccessHandlePoolVFS['jClose']} */
   jClose(file) {
-    return guarded(Code.SQLITE_IOERR_CLOSE, () => super.jClose(file));
+    const flushed = this.#flush(file);
+    this.#logs.delete(file);
+    return guarded(Code.SQLITE_IOERR_CLOSE, () => super.jClose(file)) || flushed;
   }
 
   /** @type {AccessHandlePoolVFS['jDelete']} */
@@ -52,27 +61,39 @@ export class FilePool extends AccessHandlePoolVFS {
 
   /** @type {AccessHandlePoolVFS['jRead']} */
   jRead(file, data, offset) {
-    return guarded(Code.SQLITE_IOERR_READ, () => super.jRead(file, data, offset));
+    return this.#flush(file) || guarded(Code.SQLITE_IOERR_READ, () => super.jRead(file, data, offset));
   }
 
   /** @type {AccessHandlePoolVFS['jWrite']} */
   jWrite(file, data, offset) {
-    return guarded(Code.SQLITE_IOERR_WRITE, () => super.jWrite(file, data, offset));
+    return guarded(Code.SQLITE_IOERR_WRITE, () => {
+      const log = this.#logs.get(file);
+      return log ? log.write(data.subarray(), offset) : super.jWrite(file, data, offset);
+    });
   }
 
   /** @type {AccessHandlePoolVFS['jTruncate']} */
   jTruncate(file, size) {
-    return guarded(Code.SQLITE_IOERR_TRUNCATE, () => super.jTruncate(file, size));
+    return this.#flush(file) || guarded(Code.SQLITE_IOERR_TRUNCATE, () => super.jTruncate(file, size));
   }
 
   /** @type {AccessHandlePoolVFS['jSync']} */
   jSync(file, flags) {
-    return guarded(Code.SQLITE_IOERR_FSYNC, () => super.jSync(file, flags));
+    return this.#flush(file) || guarded(Code.SQLITE_IOERR_FSYNC, () => super.jSync(file, flags));
   }
 
   /** @type {AccessHandlePoolVFS['jFileSize']} */
   jFileSize(file, size) {
-    return guarded(Code.SQLITE_IOERR_FSTAT, () => super.jFileSize(file, size));
+    return this.#flush(file) || guarded(Code.SQLITE_IOERR_FSTAT, () => super.jFileSize(file, size));
+  }
+
+  /**
+   * Write what waits to be written to a file, if it is a log.
+   * @param {number} file
+   * @returns {number} SQLite's result code
+   */
+  #flush(file) {
+    return guarded(Code.SQLITE_IOERR_WRITE, () => this.#logs.get(file)?.flush() ?? Code.SQLITE_OK);
   }
 }
 

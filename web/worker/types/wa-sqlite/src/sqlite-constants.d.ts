@@ -8,6 +8,7 @@ export const SQLITE_TEXT: number;
 export const SQLITE_NULL: number;
 export const SQLITE_OPEN_READWRITE: number;
 export const SQLITE_OPEN_CREATE: number;
+export const SQLITE_OPEN_WAL: number;
 export const SQLITE_IOERR_READ: number;
 export const SQLITE_IOERR_WRITE: number;
 export const SQLITE_IOERR_FSYNC: number;
