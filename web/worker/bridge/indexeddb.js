@@ -23,6 +23,12 @@ import { READS } from '../../shared/reads.js';
  * @typedef {{ reads: Read[], writes?: undefined } | { writes: Write[], reads?: undefined }} Decision
  */
 
+/**
+ * Whether to commit explicitly, which saves the wait for the writes to be reported. After a `commit()` Firefox commits the
+ * other writes when one has failed, so there, and where nobody has looked, a transaction commits by itself.
+ */
+const COMMITS = 'userAgentData' in navigator; // so this is Chromium
+
 const CONTENTS = ['meta', 'runs', 'payloads', 'steps', 'logs', 'crashes', 'calls'];
 
 /** An open database, as `durably_wasm/browser/bridge.py` drives it. */
@@ -76,8 +82,7 @@ export class IndexedDb {
   /**
    * Read, let Python decide what follows, and so on until it writes; then tell it of the end, whoever waits for it.
    *
-   * `decide` is synchronous: between two requests of a transaction nothing may be awaited, or it commits. That is also
-   * how it commits, by itself: after an explicit `commit()`, Firefox commits the other writes when one has failed.
+   * `decide` is synchronous: between two requests of a transaction nothing may be awaited, or it commits.
    * @param {number} number
    * @param {string} reads JSON of `Read[]`
    */
@@ -142,6 +147,7 @@ export class IndexedDb {
           const decision = JSON.parse(this.#decide(number, JSON.stringify(found)));
           if (decision.reads) return readAll(transaction, decision.reads, next);
           decision.writes?.forEach((write) => perform(transaction, write));
+          if (COMMITS) transaction.commit();
         } catch (error) {
           reject(error);
           transaction.abort();
