@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from durably_wasm.clock import Clock
@@ -42,6 +42,11 @@ class Event:
     type: str = field(default="", init=False)
     timestamp: str = ""
     sequence: int = 0
+
+    def stamp(self, timestamp: str, sequence: int) -> None:
+        """Say when this happened. For the emitter alone, the first to see it: a copy would cost as much again."""
+        object.__setattr__(self, "timestamp", timestamp)
+        object.__setattr__(self, "sequence", sequence)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -260,10 +265,10 @@ class Emitter:
         self._sequence += 1
         if not self._listeners:
             return
-        stamped = replace(event, timestamp=to_iso(self._clock.now()), sequence=self._sequence)
+        event.stamp(to_iso(self._clock.now()), self._sequence)
         for type, listener in self._listeners:
-            if type in ("*", stamped.type):
-                self._call(listener, stamped)
+            if type in ("*", event.type):
+                self._call(listener, event)
 
     async def drain(self) -> None:
         """Wait for the listeners' coroutines that are still running."""

@@ -80,12 +80,17 @@ class Schema(Generic[T]):
         return validated
 
 
+_ANY: Schema[Any] = Schema(UNDECLARED)
+
+
 def schema_of_result(function: Callable[..., object]) -> Schema[Any]:
     """Return the schema of a step function's declared result.
 
     Raises:
         ValidationError: The annotation cannot be resolved, or pydantic does not know the type.
     """
+    if _is_lambda(function):
+        return _ANY
     try:
         return _of_functions[function]
     except (KeyError, TypeError):  # not seen yet, or nothing that a weak reference can be made to
@@ -97,6 +102,11 @@ def schema_of_result(function: Callable[..., object]) -> Schema[Any]:
     with suppress(TypeError):
         _of_functions[function] = schema
     return schema
+
+
+def _is_lambda(function: Callable[..., object]) -> bool:
+    """Most step functions are lambdas, each time a new one, and a lambda has no annotations to look for."""
+    return getattr(function, "__name__", None) == "<lambda>" and not hasattr(function, "__wrapped__")
 
 
 def schema_of(declared: object) -> Schema[Any]:
