@@ -93,7 +93,8 @@ class TestFile:
         page.evaluate("""async () => {
           const { triggerItem } = await import('./durably/page/index.js');
           const keyOf = (number) => String((number * 7919) % 3000).padStart(1000, '-'); // all over the index
-          const items = Array.from({ length: 3000 }, (_, number) => triggerItem({ number }, { idempotencyKey: keyOf(number) }));
+          const numbers = Array.from({ length: 3000 }, (_, number) => number);
+          const items = numbers.map((number) => triggerItem({ number }, { idempotencyKey: keyOf(number) }));
           await durably.jobs.anything.batchTrigger(items);
         }""")
         browser.kill()  # so that the next one recovers what is in the log
