@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from durably_wasm.environment import Environment
 from durably_wasm.events import Emitter, Event, RunFail, StepComplete, WorkerError
+from durably_wasm.room import with_room
 
 
 async def report_crash(
@@ -13,8 +14,10 @@ async def report_crash(
 ) -> list[str]:
     """Count a death against the runs that were leased then, tell of it, and return those that have failed of it."""
     store, emitter = environment.store, environment.emitter
-    keep = environment.options.preserve_steps
-    failed = await store.record_crash(run_ids, reason, environment.now(), keep_steps=keep, call_id=call_id)
+    now, keep = environment.now, environment.options.preserve_steps
+    failed = await with_room(
+        environment, lambda: store.record_crash(run_ids, reason, now(), keep_steps=keep, call_id=call_id)
+    )
     emitter.emit(WorkerError(error=reason, context="crash", run_id=_only(run_ids)))
     for run_id in failed:
         run = await store.get_run(run_id)

@@ -48,6 +48,21 @@ def test_is_cancelled_from_a_follower(store: str, browser: Browser, server: Serv
     assert sorted(page.evaluate("durably.state") for page in (leader, follower)) == ["follower", "leader"]
 
 
+def test_is_cancelled_from_a_follower_that_is_reloaded_at_once(browser: Browser, server: Server) -> None:
+    leader = browser.open(test_page(server, **SLOTS))
+    leader.evaluate("durably.init()")
+    follower = browser.open(test_page(server, **SLOTS))
+    follower.wait_for_function(FOLLOW)
+
+    follower.evaluate("durably.rejectedCalls()")  # the outbox is open then
+    run_id = begin_with_others(leader, server, "reloaded")
+    with follower.expect_navigation():
+        follower.evaluate("(id) => { void durably.cancel(id); location.reload(); }", run_id)
+
+    assert_others_go_on(follower, server, "reloaded")
+    assert_cancelled(follower, server, "reloaded", run_id)
+
+
 def test_is_not_ended_for_a_run_that_waits_behind_it(browser: Browser, server: Server) -> None:
     page = browser.open(test_page(server))
     page.evaluate("durably.init()")

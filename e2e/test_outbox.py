@@ -36,6 +36,22 @@ COUNT_REMOVALS = """() => {
   };
 }"""
 
+# Keep what this page says to the others, until `deliver()`.
+HOLD_MESSAGES = """() => {
+  const post = BroadcastChannel.prototype.postMessage;
+  const held = [];
+  BroadcastChannel.prototype.postMessage = function (envelope) { held.push(() => post.call(this, envelope)); };
+  window.deliver = () => {
+    BroadcastChannel.prototype.postMessage = post;
+    held.forEach((send) => send());
+  };
+}"""
+HEAR_REPLIES = """() => {
+  window.replies = [];
+  const channel = new BroadcastChannel('durably:test');
+  channel.onmessage = ({ data: { message } }) => message.type === 'reply' && replies.push(message);
+}"""
+
 
 def by_reloading(page: Page, url: str, trigger: str) -> Page:
     label = page.evaluate("label")
@@ -362,17 +378,7 @@ def test_what_an_engine_that_cannot_start_rejects_is_not_applied_later(browser: 
 def test_a_call_whose_message_comes_late_is_applied_once(page: Page, browser: Browser, server: Server) -> None:
     follower = open_with_outbox(browser, test_page(server), "")
     follower.wait_for_function("states.at(-1)?.stage === 'ready'")
-    follower.evaluate(
-        """() => {
-          const post = BroadcastChannel.prototype.postMessage;
-          const held = [];
-          BroadcastChannel.prototype.postMessage = function (envelope) { held.push(() => post.call(this, envelope)); };
-          window.deliver = () => {
-            BroadcastChannel.prototype.postMessage = post;
-            held.forEach((send) => send());
-          };
-        }"""
-    )
+    follower.evaluate(HOLD_MESSAGES)
 
     run = follower.evaluate("durably.jobs.anything.trigger(1)")  # answered, since the leader looks into the outbox
     follower.evaluate("deliver()")
@@ -380,6 +386,23 @@ def test_a_call_whose_message_comes_late_is_applied_once(page: Page, browser: Br
 
     assert page.evaluate("durably.getRuns().then((runs) => runs.map(({ id }) => id))") == [run["id"]]
     assert page.evaluate("events.filter(({ type }) => type === 'run:trigger').length") == 1
+
+
+def test_a_cancellation_that_came_too_late_is_refused_in_the_same_words_again(
+    page: Page, browser: Browser, server: Server
+) -> None:
+    run = page.evaluate("durably.jobs.anything.trigger(1).then(({ id }) => durably.waitForRun(id))")
+    follower = open_with_outbox(browser, test_page(server), "")
+    follower.wait_for_function("states.at(-1)?.stage === 'ready'")
+    follower.evaluate(HEAR_REPLIES)
+    follower.evaluate(HOLD_MESSAGES)
+
+    error = follower.evaluate("(id) => durably.cancel(id).catch(({ message }) => message)", run["id"])
+    follower.evaluate("deliver()")
+    follower.wait_for_function("replies.length > 1")
+
+    assert error == f"Cannot cancel run {run['id']}: it is completed"
+    assert [reply["error"]["message"] for reply in follower.evaluate("replies")] == [error] * 2
 
 
 def open_with_outbox(browser: Browser, url: str, label: str) -> Page:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from durably_wasm import Durably, Event, JobDefinition, StepContext, StoreError, define_job
-from durably_wasm.models import NewRun
+from durably_wasm.models import NewRun, Run
 from durably_wasm.stores import MemoryStore, SqliteStore
 from durably_wasm.testing import FakeClock
 
@@ -233,7 +233,9 @@ class TestClaim:
         assert await statuses(durably) == ["completed"]
 
 
-class TestTrigger:
+class TestCall:
+    """What a page asks for."""
+
     async def test_raises_when_there_is_nothing_to_purge(
         self, engine: Engine, limited: LimitedStore, steps: Steps
     ) -> None:
@@ -243,19 +245,24 @@ class TestTrigger:
             await durably.jobs.job.trigger("a")
         assert raised.value.is_full
 
-    async def test_makes_room(self, engine: Engine, limited: LimitedStore, steps: Steps, clock: FakeClock) -> None:
-        durably = engine(steps.job, store=limited, retain_runs="1m")
-        steps.gate.set()
-        await durably.jobs.job.trigger("a")
-        await durably.process_one()
-        clock.advance(2 * MINUTE)
-        limited.fill(1)
-        await durably.jobs.job.trigger("b")
-        assert await statuses(durably) == ["pending"]
-
-
-class TestCancel:
-    async def test_makes_room(self, engine: Engine, limited: LimitedStore, steps: Steps, clock: FakeClock) -> None:
+    @pytest.mark.parametrize(
+        ("call", "left"),
+        [
+            (lambda durably, run: durably.jobs.job.trigger("c"), ["pending", "pending"]),
+            (lambda durably, run: durably.cancel(run.id), ["cancelled"]),
+            (lambda durably, run: durably.report_crash([run.id], "died"), ["pending"]),
+        ],
+        ids=["trigger", "cancel", "report_crash"],
+    )
+    async def test_makes_room(
+        self,
+        engine: Engine,
+        limited: LimitedStore,
+        steps: Steps,
+        clock: FakeClock,
+        call: Callable[[Durably, Run[Any, Any]], Awaitable[object]],
+        left: list[str],
+    ) -> None:
         durably = engine(steps.job, store=limited, retain_runs="1m")
         steps.gate.set()
         await durably.jobs.job.trigger("a")
@@ -263,8 +270,8 @@ class TestCancel:
         clock.advance(2 * MINUTE)
         run = await durably.jobs.job.trigger("b")
         limited.fill(1)
-        await durably.cancel(run.id)
-        assert await statuses(durably) == ["cancelled"]
+        await call(durably, run)
+        assert await statuses(durably) == left
 
 
 class TestAnotherRefusal:

@@ -134,7 +134,7 @@ class Host:
         assert self._durably is not None
         if call.get("again") and method in self.OUTCOMES:
             outcome = await self._durably.store.get_call(call["id"])
-            if outcome is not None:
+            if outcome not in (None, calls.TOO_LATE):
                 return self.OUTCOMES[method](outcome)
         return await self.METHODS[method](self, self._durably, {**call["params"], "call_id": call["id"]})
 

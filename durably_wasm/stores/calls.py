@@ -44,5 +44,6 @@ def _run(fields: dict[str, Any]) -> Run:
 ENQUEUED: Outcome[list[EnqueueResult]] = Outcome(_results_to_text, _results_from_text)
 CANCELLED: Outcome[bool] = Outcome(json.dumps, json.loads)
 CRASHED: Outcome[list[str]] = Outcome(json.dumps, json.loads)
+TOO_LATE = CANCELLED.write(False)  # the only outcome that is a refusal, to be told again in the same words
 DELETED: Outcome[None] = Outcome(json.dumps, json.loads)
 PURGED: Outcome[int] = Outcome(json.dumps, json.loads)

@@ -31,6 +31,20 @@ export async function cancel(connection, id, graceMs) {
   }
 }
 
+/**
+ * Insist on what was cancelled by pages that are gone since: their calls lie in the outbox, and an engine too busy for a
+ * call is too busy to look there.
+ * @param {Connection} connection
+ */
+export async function insistForOthers(connection) {
+  for (;;) {
+    const runs = await connection.cancelledByOthers();
+    if (runs.length === 0) return;
+    runs.forEach((run) => connection.interrupt(run));
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS));
+  }
+}
+
 /** @param {number} graceMs */
 function checkGrace(graceMs) {
   if (typeof graceMs === 'number' && graceMs >= 0) return;

@@ -4,6 +4,7 @@
  * Whoever leads may be gone in the next moment, so a call waits here until it is answered, and is sent again to whoever
  * leads then. The engine applies none twice.
  */
+import { insistForOthers } from './cancelling.js';
 import { Engines } from './engines.js';
 import { Sent } from './outbox.js';
 import { persist } from './storage.js';
@@ -53,6 +54,7 @@ export class Connection {
     });
     const whenIdle = globalThis.requestIdleCallback ?? setTimeout; // there is none in WebKit
     whenIdle(() => this.init().catch(() => {})); // whoever awaits it hears why it failed
+    insistForOthers(this).catch(() => {}); // without an outbox there is nothing to insist on
   }
 
   /**
@@ -103,6 +105,13 @@ export class Connection {
   /** @type {Engines['interrupt']} */
   interrupt(run) {
     this.#engines.interrupt(run);
+  }
+
+  /** The runs that pages have cancelled which are gone, and whose calls no engine has applied yet. */
+  async cancelledByOthers() {
+    if (this.told.hasEnded) return [];
+    const calls = await this.#sent.left('cancel');
+    return calls.map(({ params }) => /** @type {{ id: string }} */ (params).id);
   }
 
   /** The calls that were rejected when their page was gone. */

@@ -5,6 +5,7 @@
  * wait for. An entry that stays because its page dies first does no harm, since the engine applies no call twice.
  */
 import { Outbox, isChanging } from '../shared/outbox.js';
+import { whoIsAlive } from '../shared/tabs.js';
 
 /** @import { Call, ErrorMessage, Reply } from '../shared/protocol.js' */
 /** @import { Entry } from '../shared/outbox.js' */
@@ -13,6 +14,7 @@ const REMOVE_AFTER_MS = 100; // of the first answer
 
 /** The calls of one tab that are on their way. */
 export class Sent {
+  #database;
   #tab;
   #number = 0;
   #opening;
@@ -30,6 +32,7 @@ export class Sent {
    * @param {string} tab
    */
   constructor(database, tab) {
+    this.#database = database;
     this.#tab = tab;
     this.#opening = Outbox.open(database).then((outbox) => {
       this.#outbox = outbox;
@@ -75,6 +78,17 @@ export class Sent {
   }
 
   /**
+   * The calls of a method that wait, and whose page is gone.
+   * @param {string} method
+   * @returns {Promise<Call[]>}
+   */
+  async left(method) {
+    const entries = (await this.#all()).filter(({ call, rejection }) => call.method === method && !rejection);
+    const isAlive = await whoIsAlive(this.#database);
+    return entries.filter(({ tab }) => !isAlive(tab)).map(({ call }) => call);
+  }
+
+  /**
    * The calls that were rejected when their page was gone.
    * @returns {Promise<{ id: string, method: string, params: object, error: ErrorMessage }[]>}
    */
@@ -93,9 +107,12 @@ export class Sent {
   }
 
   async #rejectedEntries() {
+    return (await this.#all()).filter(({ rejection }) => rejection);
+  }
+
+  async #all() {
     await this.#opening;
-    const entries = (await this.#outbox?.entries()) ?? [];
-    return entries.filter(({ rejection }) => rejection);
+    return (await this.#outbox?.entries()) ?? [];
   }
 
   #removeAnswered = () => {

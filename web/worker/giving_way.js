@@ -31,7 +31,7 @@ export class GivingWay {
    * @returns {State | null} null when it has ended, and the next engine will answer
    */
   meet(hello) {
-    if (isOlder(this.hello, hello)) void this.#stepDown();
+    if (isOlder(this.hello, hello)) this.#stepDown().catch((error) => console.warn(`durably: the engine did not end well: ${error}`));
     const state = this.#leader.state();
     if (state.state === 'stopped') return null;
     return hello.protocol < this.hello.protocol ? outdated(state) : state;
