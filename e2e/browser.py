@@ -37,22 +37,26 @@ class Browser:
 
     def open(self, url: str, *, expected: Callable[[str], bool] = lambda trouble: False) -> Page:
         """Open a page; troubles that `expected` accepts do not count."""
+        page = self.new_page(expected)
+        page.goto(url)
+        return page
+
+    def new_page(self, expected: Callable[[str], bool] = lambda trouble: False) -> Page:
+        """Open an empty page, which is watched from then on."""
         page = self.context.new_page()
-        origin = "/".join(url.split("/")[:3])
 
         def note(trouble: str) -> None:
             if not expected(trouble):
                 self.troubles.append(trouble)
 
         def check_origin(request: Request) -> None:
-            if not request.url.startswith((origin, "data:", "blob:")):
+            if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
                 note(f"a request left the origin: {request.url}")
 
         page.on("console", lambda message: note(f"console: {message.text}") if message.type == "error" else None)
         page.on("pageerror", lambda error: note(f"uncaught: {error}"))
         page.on("crash", lambda: note("the page crashed"))
         page.on("request", check_origin)
-        page.goto(url)
         return page
 
     def suspend(self, page: Page) -> int:

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, Playwright, sync_playwright
 
 from durably_wasm.cli import commands
 from e2e.browser import Browser
-from e2e.engines import Chromium, Engine
+from e2e.engines import TABBED, Chromium, Engine, Tabbed
 from e2e.server import Server
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cold: starts on an empty profile, where no snapshot of Python is kept")
+
+
+def unless_here(engine: type[Engine]) -> pytest.MarkDecorator:
+    """Mark a test that needs a browser engine which this machine may not have."""
+    return pytest.mark.skipif(engine.version() is None, reason=f"{engine.__name__} is not installed")
 
 
 @pytest.fixture(scope="session")
@@ -179,6 +184,19 @@ def start(playwright: Playwright, warm: Callable[[Path], None]) -> Callable[[typ
     return start
 
 
+@pytest.fixture(params=[pytest.param(engine, id=engine.name, marks=unless_here(engine)) for engine in TABBED])
+def tabbed(
+    request: pytest.FixtureRequest, start: Callable[[type[Engine], Path], Engine], tmp_path: Path
+) -> Iterator[Tabbed]:
+    """Each browser engine in which tests can open several tabs, on a profile of its own."""
+    profile = tmp_path / "profile"
+    browser: Tabbed = start(request.param, profile)
+    yield browser
+    browser.kill()
+    shutil.rmtree(profile, ignore_errors=True)
+    assert browser.troubles == []
+
+
 @pytest.fixture
 def browser(launch: Callable[..., Browser]) -> Browser:
     return launch()
@@ -213,8 +231,3 @@ def test_page(server: Server, **options: object) -> str:
 
 
 test_page.__test__ = False  # type: ignore[attr-defined]
-
-
-def unless_here(engine: type[Engine]) -> pytest.MarkDecorator:
-    """Mark a test that needs a browser engine which this machine may not have."""
-    return pytest.mark.skipif(engine.version() is None, reason=f"{engine.__name__} is not installed")

@@ -129,6 +129,34 @@ class TestConnection:
         assert error["context"] == "store" and "server lost" in error["error"]
 
 
+class TestDamage:
+    def test_is_told_when_the_browser_deletes_what_it_finds_damaged(
+        self, launch: Callable[..., Browser], profile: Path, server: Server
+    ) -> None:
+        browser = launch()
+        page = browser.open(test_page(server))
+        page.evaluate("durably.jobs.anything.triggerAndWait(1)")
+        browser.kill()
+        damage_indexeddb(profile)
+
+        page = launch().open(test_page(server))
+        page.evaluate("durably.init()")
+
+        notice = page.evaluate("states.at(-1).notice")
+        assert notice["name"] == "StoreLost" and "checksum mismatch" in notice["message"]
+        assert page.evaluate("durably.getRuns()") == []
+        assert page.evaluate("durably.jobs.anything.triggerAndWait(2).then(({ output }) => output)") == 2
+
+
+def damage_indexeddb(profile: Path) -> None:
+    """Overwrite a part of what Chromium has written to its log of a site's databases."""
+    [log] = profile.glob("**/IndexedDB/*.leveldb/*.log")
+    written = bytearray(log.read_bytes())
+    middle = len(written) // 2
+    written[middle : middle + 64] = b"?" * 64
+    log.write_bytes(written)
+
+
 @pytest.mark.cold  # a snapshot takes more room than there is
 class TestFullStore:
     """There is room for a megabyte, and the second of three steps has a larger result."""

@@ -5,20 +5,20 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Page
 
-from e2e.browser import Browser
+from e2e.engines import Tab, Tabbed
 from e2e.server import Server
 from e2e.test_kills import ran_again_after_it_was_seen
 
 # Where a leader goes, in the words of e2e/site/points*.js, and at most how many passes of the point are let go before.
 POINTS = {
-    "write": 20,  # a record or a page of the file is written, its transaction not committed
+    "write": 8,  # a record or a transaction is written, and nobody knows yet whether it is committed
     "claimed": 1,  # a claim is committed, its event not sent
     "working": 2,  # in the middle of a step
     "checkpointed": 2,  # a step is committed, its event not sent
@@ -34,69 +34,69 @@ pytestmark = pytest.mark.timeout(0)  # every wait below has a limit of its own
 
 
 @dataclass
-class Tab:
-    """A tab under the name by which it says that it has reached its point."""
-
-    name: str
-    page: Page
-
-
-@dataclass
 class Tabs:
-    """Three tabs, each of which stops at a point of its own when it leads, and the runs that they were told to do."""
+    """Three tabs, each of which stops at a point of its own when it leads, and the runs that they were told to do.
 
-    browser: Browser
+    A tab has the name by which it says that it has reached its point.
+    """
+
+    browser: Tabbed
     server: Server
     store: str
     chance: random.Random
-    tabs: list[Tab] = field(default_factory=list)
+    tabs: dict[str, Tab] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
     opened: int = 0
 
-    def open(self, page: Page | None = None) -> None:
+    @property
+    def kind(self) -> str:
+        """What these tabs are of, for names that are unlike those of other tabs."""
+        return f"leaders-{self.browser.name}-{self.store}"
+
+    def open(self, tab: Tab | None = None) -> None:
         """Open a tab, or another document in a tab, and see its outbox open."""
-        name = f"leaders-{self.store}-{self.opened}"
+        name = f"{self.kind}-{self.opened}"
         self.opened += 1
         point = self.chance.choice(sorted(POINTS))
         after = self.chance.randrange(POINTS[point] + 1)
         print(f"{name} stops at {point}, after {after}")
         self.server.close_gate(f"kill/{name}")
-        self._open(name, page, round=name, point=point, after=after)
+        self._open(name, tab or self.browser.new_tab(), round=name, point=point, after=after)
 
     def trigger(self, number: int) -> None:
         """Trigger runs from tabs of chance, and await nothing."""
         for run in range(RUNS):
-            label = f"leaders-{self.store}-{number}-{run}"
-            tab = self.chance.choice(self.tabs)
-            print(f"{label} is triggered in {tab.name}")
-            tab.page.evaluate("(input) => void durably.jobs.count.trigger(input)", {"label": label, "steps": STEPS})
+            label = f"{self.kind}-{number}-{run}"
+            name = self.chance.choice([*self.tabs])
+            print(f"{label} is triggered in {name}")
+            self.tabs[name].evaluate(f"void durably.jobs.count.trigger({json.dumps({'label': label, 'steps': STEPS})})")
             self.labels.append(label)
 
     def lose_leader(self) -> None:
         """Wait until the leader has reached its point, and lose it in a way of chance."""
-        leader = self._stopped()
-        self.tabs.remove(leader)
+        name = self._stopped()
+        leader = self.tabs.pop(name)
         way = self.chance.choice(["close", "leave", "terminate"])
-        print(f"{leader.name} is lost: {way}")
+        print(f"{name} is lost: {way}")
         if way == "close":
-            leader.page.close()
+            leader.close()
             self.open()
         elif way == "leave":
-            self.open(leader.page)
+            self.open(leader)
         else:
-            leader.page.evaluate("workers[0].terminate()")
+            leader.evaluate("workers[0].terminate()")
             self.open()
-            leader.page.close()
+            leader.close()
 
     def finish(self) -> list[dict[str, object]]:
         """Open a tab that stops nowhere, close all others, let all runs end, and return them with their steps."""
-        others, self.tabs = self.tabs, []
-        self._open("last")
-        for tab in others:
-            tab.page.close()
-        [last] = self.tabs
-        last.page.evaluate("durably.init()")
-        ended = last.page.evaluate(
+        others, self.tabs = self.tabs, {}
+        self._open("last", self.browser.new_tab())
+        for tab in others.values():
+            tab.close()
+        [last] = self.tabs.values()
+        last.evaluate("durably.init().then(() => null)")
+        ended = last.evaluate(
             """durably.getRuns().then((runs) => Promise.all(runs.map(async ({ id }) => ({
               ...(await durably.waitForRun(id)), steps: await durably.storage.getSteps(id),
             }))))"""
@@ -104,27 +104,23 @@ class Tabs:
         assert isinstance(ended, list)
         return ended
 
-    def _open(self, name: str, page: Page | None = None, **points: object) -> None:
-        url = f"{self.server.url}/kills.html?{urlencode({'store': self.store, **points})}"
-        if page is None:
-            page = self.browser.open(url)
-        else:
-            page.goto(url)
-        page.evaluate("durably.rejectedCalls()")
-        self.tabs.append(Tab(name, page))
+    def _open(self, name: str, tab: Tab, **points: object) -> None:
+        tab.open(f"{self.server.url}/kills.html?{urlencode({'store': self.store, **points})}")
+        tab.evaluate("durably.rejectedCalls()")
+        self.tabs[name] = tab
 
-    def _stopped(self) -> Tab:
-        tab_of = {f"reached/{tab.name}": tab for tab in self.tabs}
-        return tab_of[self.server.wait_for_any([*tab_of])]
+    def _stopped(self) -> str:
+        name_of = {f"reached/{name}": name for name in self.tabs}
+        return name_of[self.server.wait_for_any([*name_of])]
 
 
 @pytest.mark.parametrize("store", ["indexeddb", "sqlite"])
 def test_nothing_is_lost_and_nothing_done_twice(
-    store: str, browser: Browser, server: Server, pytestconfig: pytest.Config
+    store: str, tabbed: Tabbed, server: Server, pytestconfig: pytest.Config
 ) -> None:
     rounds, seed = pytestconfig.getoption("rounds"), pytestconfig.getoption("seed")
     print(f"seed {seed}")
-    tabs = Tabs(browser, server, store, random.Random(f"{seed} {store}"))
+    tabs = Tabs(tabbed, server, store, random.Random(f"{seed} {tabbed.name} {store}"))
     for _ in range(TABS):
         tabs.open()
     for number in range(rounds):

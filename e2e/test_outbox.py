@@ -1,9 +1,6 @@
-"""The outbox: a click is not lost with its page or with the leader, and nothing is applied twice."""
+"""The outbox: what is in it, when it goes, and that nothing in it is applied twice. See also `test_lost_pages`."""
 
 from __future__ import annotations
-
-import json
-from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page
@@ -13,7 +10,6 @@ from e2e.conftest import test_page
 from e2e.server import Server
 from e2e.test_faults import Quota
 
-TRIGGER = "void durably.jobs.count.trigger({ label, steps: 2 })"
 CALLS = """async (database) => {
   const open = indexedDB.open(database);
   await new Promise((resolve) => (open.onsuccess = resolve));
@@ -51,79 +47,6 @@ HEAR_REPLIES = """() => {
   const channel = new BroadcastChannel('durably:test');
   channel.onmessage = ({ data: { message } }) => message.type === 'reply' && replies.push(message);
 }"""
-
-
-def by_reloading(page: Page, url: str, trigger: str) -> Page:
-    label = page.evaluate("label")
-    with page.expect_navigation():
-        page.evaluate(f"(label) => {{ {trigger}; location.reload(); }}", label)
-    return page
-
-
-def by_closing(page: Page, url: str, trigger: str) -> Page:
-    after = page.context.new_page()  # a browser without a page ends
-    page.evaluate(f"(label) => {{ {trigger}; }}", page.evaluate("label"))
-    page.close()
-    after.goto(url)
-    return after
-
-
-LOSSES = [by_reloading, by_closing]
-Lose = Callable[[Page, str, str], Page]
-
-
-@pytest.mark.parametrize("lose", LOSSES)
-def test_a_trigger_outlives_its_page(lose: Lose, browser: Browser, server: Server) -> None:
-    label = f"outlives-{lose.__name__}"
-    page = open_with_outbox(browser, test_page(server), label)
-    page.evaluate("durably.init()")
-
-    page = lose(page, page.url, TRIGGER)
-
-    assert_ran_once(page, server, label)
-    assert_empty(page)
-
-
-@pytest.mark.parametrize("lose", LOSSES)
-def test_a_trigger_outlives_its_page_during_the_boot(lose: Lose, browser: Browser, server: Server) -> None:
-    label = f"boot-{lose.__name__}"
-    page = open_with_outbox(browser, test_page(server), label)
-    assert page.evaluate("states.every(({ state }) => state === 'starting')")
-
-    page = lose(page, page.url, TRIGGER)
-
-    assert_ran_once(page, server, label)
-    assert_empty(page)
-
-
-@pytest.mark.parametrize("lose", LOSSES)
-def test_a_trigger_outlives_its_page_while_another_tab_leads(
-    lose: Lose, page: Page, browser: Browser, server: Server
-) -> None:
-    label = f"follower-{lose.__name__}"
-    follower = open_with_outbox(browser, test_page(server), label)
-    follower.wait_for_function("states.at(-1)?.stage === 'ready'")
-
-    lose(follower, follower.url, TRIGGER)
-
-    assert_ran_once(page, server, label)
-    assert_empty(page)
-
-
-def test_calls_of_a_page_that_is_gone_are_applied_in_order(browser: Browser, server: Server) -> None:
-    page = open_with_outbox(browser, test_page(server), "")
-    with page.expect_navigation():
-        page.evaluate(
-            """() => {
-          for (let n = 0; n < 20; n++) durably.jobs.anything.trigger(n);
-          location.reload();
-        }"""
-        )
-    page.evaluate("durably.init()")
-    wait_until(page, "(await durably.getRuns()).filter(({ status }) => status === 'completed').length === 20")
-
-    assert page.evaluate("durably.getRuns().then((runs) => runs.map(({ input }) => input))") == [*range(19, -1, -1)]
-    assert_empty(page)
 
 
 def test_a_rejection_that_its_page_did_not_hear_is_kept_and_told(browser: Browser, server: Server) -> None:
@@ -243,33 +166,6 @@ def test_the_outcome_of_a_call_is_kept_as_long_as_the_call_is_in_the_outbox(page
     [outcome] = page.evaluate(OUTCOMES)
     assert outcome["id"] in [entry["call"]["id"] for entry in page.evaluate(OUTBOX)]
     assert len(page.evaluate("durably.getRuns()")) == 2  # what is forgotten while it is there, is applied again
-
-
-def test_a_reply_lost_with_its_leader_is_given_again(browser: Browser, server: Server) -> None:
-    server.close_gate("kill/lost-reply")
-    server.close_gate("lost-reply/0")
-    leader = browser.open(f"{server.url}/kills.html?store=indexeddb&round=lost-reply&point=replying&after=0")
-    follower = browser.open(f"{server.url}/kills.html?store=indexeddb")
-    follower.wait_for_function("durably.state === 'follower'")
-    follower.evaluate(
-        """() => {
-          window.answer = durably.jobs.count.trigger({ label: 'lost-reply', steps: 2 }, { idempotencyKey: 'lost' });
-        }"""
-    )
-    server.wait_for("reached/lost-reply")
-    lost = server.entries("reply/lost-reply")
-
-    leader.close()
-    answer = follower.evaluate("answer.then(JSON.stringify)")
-    server.open_gate("lost-reply/0")
-    run = json.loads(answer)
-    ended = follower.evaluate("(id) => durably.waitForRun(id)", run["id"])
-
-    assert lost == [f"reply/lost-reply/{answer}"]
-    assert (run["disposition"], run["status"]) == ("created", "pending")
-    assert ended["output"] == {"total": 1}
-    assert [run["id"] for run in follower.evaluate("durably.getRuns()")] == [run["id"]]
-    assert server.journal("lost-reply")["lost-reply/1"] == 1
 
 
 def test_a_trigger_needs_no_network(browser: Browser, page: Page) -> None:
@@ -410,13 +306,6 @@ def open_with_outbox(browser: Browser, url: str, label: str) -> Page:
     page = browser.open(url)
     page.evaluate("(label) => { window.label = label; return durably.rejectedCalls(); }", label)
     return page
-
-
-def assert_ran_once(page: Page, server: Server, label: str) -> None:
-    page.evaluate("durably.init()")
-    wait_until(page, "(await durably.getRuns())[0]?.status === 'completed'")
-    assert set(server.journal(label)) == {f"{label}/0", f"{label}/1"}
-    assert len(page.evaluate("durably.getRuns()")) == 1
 
 
 def assert_empty(page: Page) -> None:

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
-from e2e.engines.base import Engine, EngineError
+from e2e.engines.base import Engine, EngineError, Tab, Tabbed
 from e2e.engines.chromium import Chromium
 from e2e.engines.firefox import Firefox
 from e2e.engines.webkit import WebKit
 
-__all__ = ["ENGINES", "STORES", "Chromium", "Engine", "EngineError", "Firefox", "WebKit"]
+__all__ = ["ENGINES", "STORES", "TABBED", "Chromium", "Engine", "EngineError", "Firefox", "Tab", "Tabbed", "WebKit"]
 
 ENGINES: tuple[type[Engine], ...] = (Chromium, Firefox, WebKit)
+
+TABBED: tuple[type[Tabbed], ...] = (Chromium, Firefox)
 
 # The stores that work in each engine as the tests run it.
 STORES: dict[type[Engine], tuple[str, ...]] = {

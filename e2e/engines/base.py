@@ -23,6 +23,22 @@ class EngineError(Exception):
     """A script failed in the page, or the browser did not do what it was told."""
 
 
+class Tab(Protocol):
+    """One tab of a browser."""
+
+    def open(self, url: str) -> None:
+        """Go to an address and return once the page is loaded; the page before ends, as by a reload."""
+
+    def evaluate(self, expression: str) -> object:
+        """Return what a JavaScript expression evaluates to, awaited and as JSON; EngineError when it throws."""
+
+    def run_and_reload(self, script: str) -> None:
+        """Run a script, reload the page in the same task, and return once it is loaded again."""
+
+    def close(self) -> None:
+        """Close it, and its page with it."""
+
+
 class Engine(Protocol):
     """One browser with one tab, on a profile directory."""
 
@@ -45,6 +61,13 @@ class Engine(Protocol):
 
     def kill(self) -> None:
         """SIGKILL all its processes, as a crash or the system would: the only way to end it, and harmless twice."""
+
+
+class Tabbed(Engine, Protocol):
+    """A browser that can have further tabs."""
+
+    def new_tab(self) -> Tab:
+        """Open one, with nothing in it."""
 
 
 def connected(process: subprocess.Popen[bytes], address: Callable[[], str]) -> WebSocket:

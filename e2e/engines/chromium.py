@@ -12,6 +12,29 @@ from e2e.browser import EXECUTABLE, Browser
 from e2e.engines.base import EngineError, version_of
 
 
+class ChromiumTab:
+    """A tab of Chromium."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def open(self, url: str) -> None:
+        self._page.goto(url)
+
+    def evaluate(self, expression: str) -> object:
+        try:
+            return self._page.evaluate(expression)
+        except PlaywrightError as error:
+            raise EngineError(error.message) from error
+
+    def run_and_reload(self, script: str) -> None:
+        with self._page.expect_navigation():
+            self._page.evaluate(f"() => {{ {script}; location.reload(); }}")
+
+    def close(self) -> None:
+        self._page.close()
+
+
 class Chromium:
     """Chromium under Playwright, of which a process can have but one: it is given."""
 
@@ -26,21 +49,20 @@ class Chromium:
 
     def __init__(self, profile: Path, playwright: Playwright) -> None:
         self._browser = Browser(playwright, profile)
-        self._page: Page | None = None
+        self._tab: ChromiumTab | None = None
         self.troubles = self._browser.troubles
 
     def open(self, url: str) -> None:
-        if self._page is None:
-            self._page = self._browser.open(url)
-        else:
-            self._page.goto(url)
+        if self._tab is None:
+            self._tab = self.new_tab()
+        self._tab.open(url)
 
     def evaluate(self, expression: str) -> object:
-        assert self._page is not None, "nothing is open"
-        try:
-            return self._page.evaluate(expression)
-        except PlaywrightError as error:
-            raise EngineError(error.message) from error
+        assert self._tab is not None, "nothing is open"
+        return self._tab.evaluate(expression)
+
+    def new_tab(self) -> ChromiumTab:
+        return ChromiumTab(self._browser.new_page())
 
     def kill(self) -> None:
         self._browser.kill()

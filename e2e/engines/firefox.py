@@ -41,49 +41,91 @@ class Firefox:
         self.troubles: list[str] = []
         self._process = _start(profile)
         self._commands = 0
+        self.tabs: set[str] = set()
+        self._loaded: set[str] = set()  # the tabs that have loaded a page nobody has waited for
         try:
             self._socket = connected(self._process, lambda: _address_in(profile / ADDRESS))
-            self._command("session.new", capabilities={})
-            self._command("session.subscribe", events=["log.entryAdded"])
-            self._tab: str = self._command("browsingContext.getTree")["contexts"][0]["context"]
+            self.command("session.new", capabilities={})
+            self.command("session.subscribe", events=["log.entryAdded", "browsingContext.load"])
+            self._tab = FirefoxTab(self, self.command("browsingContext.getTree")["contexts"][0]["context"])
         except BaseException:
             kill_group(self._process)
             raise
 
     def open(self, url: str) -> None:
-        self._command("browsingContext.navigate", context=self._tab, url=url, wait="complete")
+        self._tab.open(url)
 
     def evaluate(self, expression: str) -> object:
-        answer = self._command(
-            "script.evaluate", expression=as_json(expression), target={"context": self._tab}, awaitPromise=True
-        )
-        if answer["type"] == "exception":
-            raise EngineError(answer["exceptionDetails"]["text"])
-        return from_json(answer["result"].get("value"))
+        return self._tab.evaluate(expression)
+
+    def new_tab(self) -> FirefoxTab:
+        context: str = self.command("browsingContext.create", type="tab")["context"]
+        return FirefoxTab(self, context)
 
     def kill(self) -> None:
         with suppress(WebSocketException, OSError):
-            self._command("session.status")  # what it told until now comes before the answer
+            self.command("session.status")  # what it told until now comes before the answer
         kill_group(self._process)
         self._socket.shutdown()
 
-    def _command(self, method: str, **params: object) -> dict[str, Any]:
+    def command(self, method: str, **params: object) -> dict[str, Any]:
+        """Send a command and return its result; EngineError when Firefox refuses it."""
         self._commands += 1
         self._socket.send(json.dumps({"id": self._commands, "method": method, "params": params}))
-        while True:
-            message = json.loads(self._socket.recv())
-            if message.get("id") == self._commands:
-                break
-            self._note(message["params"])
+        while (message := self._receive()).get("id") != self._commands:
+            pass
         if message["type"] == "error":
             raise EngineError(f"{method}: {message['message']}")
         result: dict[str, Any] = message["result"]
         return result
 
+    def wait_for_load(self, context: str) -> None:
+        """Return once a page has been loaded in a tab since this was last called."""
+        while context not in self._loaded:
+            self._receive()
+        self._loaded.remove(context)
+
+    def _receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self._socket.recv())
+        if message.get("method") == "browsingContext.load":
+            self._loaded.add(message["params"]["context"])
+        elif message.get("method") == "log.entryAdded":
+            self._note(message["params"])
+        return message
+
     def _note(self, entry: dict[str, Any]) -> None:
-        """Firefox's own pages tell of themselves too."""
-        if entry["level"] == "error" and entry["source"].get("context") == self._tab:
+        """Firefox's own pages tell of themselves too, and of those nothing is asked."""
+        if entry["level"] == "error" and entry["source"].get("context") in self.tabs:
             self.troubles.append(f"{entry['type']}: {entry['text']}")
+
+
+class FirefoxTab:
+    """A tab of Firefox."""
+
+    def __init__(self, browser: Firefox, context: str) -> None:
+        self._browser = browser
+        self._context = context
+        browser.tabs.add(context)
+
+    def open(self, url: str) -> None:
+        self._browser.command("browsingContext.navigate", context=self._context, url=url, wait="complete")
+        self._browser.wait_for_load(self._context)
+
+    def evaluate(self, expression: str) -> object:
+        answer = self._browser.command(
+            "script.evaluate", expression=as_json(expression), target={"context": self._context}, awaitPromise=True
+        )
+        if answer["type"] == "exception":
+            raise EngineError(answer["exceptionDetails"]["text"])
+        return from_json(answer["result"].get("value"))
+
+    def run_and_reload(self, script: str) -> None:
+        with suppress(EngineError):  # the page may be gone before it can answer
+            self.evaluate(f"(() => {{ {script}; location.reload(); }})()")
+        self._browser.wait_for_load(self._context)
+
+    def close(self) -> None:
+        self._browser.command("browsingContext.close", context=self._context)
 
 
 def _start(profile: Path) -> subprocess.Popen[bytes]:

@@ -40,7 +40,7 @@ export class Connection {
   constructor(params) {
     const tab = crypto.randomUUID();
     this.#database = params.database;
-    this.#sent = new Sent(params.database, tab);
+    this.#sent = new Sent(params.database, tab, (reason) => this.told.loseStored(reason));
     this.#stored = params.store === 'indexeddb' ? new StoredRuns(params.database) : null;
     showAlive(params.database, tab).catch(() => {}); // a browser without locks has no followers either
     this.#engines = new Engines(params, tab, this.told, {

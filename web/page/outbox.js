@@ -30,11 +30,12 @@ export class Sent {
   /**
    * @param {string} database
    * @param {string} tab
+   * @param {(reason: string) => void} onLoss called when the browser has deleted all that this site had in IndexedDB
    */
-  constructor(database, tab) {
+  constructor(database, tab, onLoss) {
     this.#database = database;
     this.#tab = tab;
-    this.#opening = Outbox.open(database).then((outbox) => {
+    this.#opening = Outbox.open(database, onLoss).then((outbox) => {
       this.#outbox = outbox;
       for (const entry of this.#entries.values()) this.#put(entry); // made before it was open
     });

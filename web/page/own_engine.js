@@ -10,9 +10,11 @@ import { Calls } from '../shared/rpc.js';
  * @typedef {object} Owner
  * @property {(message: ToClient) => void} receive
  * @property {(reason: string) => void} fail  called, once, when the worker has broken down
+ * @property {() => void} retry  called when its script could not be loaded, which is worth another try
  */
 
 const PATIENCE_MS = 300; // with a thread that does not answer
+const LOAD_AGAIN_AFTER_MS = [500, 1500];
 
 export class OwnEngine {
   #params;
@@ -20,6 +22,7 @@ export class OwnEngine {
   /** @type {Worker | null} null while it is ended */
   #worker = null;
   #isFirst = true;
+  #retries = 0;
   #pings = new Calls((ping) => this.post(ping));
 
   /**
@@ -69,6 +72,7 @@ export class OwnEngine {
 
   /** @param {ToClient} message */
   #receive(message) {
+    this.#retries = 0;
     if (message.type === 'reply' && this.#pings.settle(message)) return;
     this.#owner.receive(message);
   }
@@ -80,7 +84,19 @@ export class OwnEngine {
   #fail(worker, event) {
     ignore(event);
     worker.onerror = ignore; // a dead Python makes further errors
-    this.#owner.fail(event.message?.replace(/^Uncaught /, '') || 'its script could not be loaded');
+    if (event.message) this.#owner.fail(event.message.replace(/^Uncaught /, ''));
+    else this.#retry(worker);
+  }
+
+  /**
+   * A page that is about to be left may be told that the script cannot be loaded: Firefox stops loading it before anything
+   * tells that the page will go. That must not look as if there were no engine for what the page has called.
+   * @param {Worker} worker
+   */
+  #retry(worker) {
+    const pause = LOAD_AGAIN_AFTER_MS[this.#retries++];
+    if (pause === undefined) this.#owner.fail('its script could not be loaded');
+    else setTimeout(() => this.#worker === worker && this.#owner.retry(), pause);
   }
 }
 

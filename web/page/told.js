@@ -4,7 +4,7 @@
  */
 import { LeasedRuns } from './leased.js';
 
-/** @import { DurablyEvent, State } from '../shared/protocol.js' */
+/** @import { DurablyEvent, Notice, State } from '../shared/protocol.js' */
 
 /** @type {State} */
 export const UNTOLD = {
@@ -21,6 +21,8 @@ export class Told {
   state = UNTOLD;
   leased = new LeasedRuns();
   #isPersistent = false;
+  /** @type {Notice | null} */
+  #loss = null;
   /** @type {Set<(event: DurablyEvent) => void>} */
   #eventListeners = new Set();
   /** @type {Set<(state: State) => void>} */
@@ -62,7 +64,8 @@ export class Told {
 
   /** @param {State} state */
   become(state) {
-    this.state = this.#isPersistent ? { ...state, store: { ...state.store, persistence: 'persistent' } } : state;
+    const store = this.#isPersistent ? { ...state.store, persistence: /** @type {const} */ ('persistent') } : state.store;
+    this.state = { ...state, store, notice: state.notice ?? this.#loss };
     this.#stateListeners.forEach((listener) => listener(this.state));
   }
 
@@ -70,6 +73,18 @@ export class Told {
   becomePersistent() {
     if (this.#isPersistent) return;
     this.#isPersistent = true;
+    this.become(this.state);
+  }
+
+  /**
+   * Tell that what was stored is gone: Chromium deletes all of a site's databases when it finds them damaged, as they may
+   * be after a crash.
+   * @param {string} reason
+   */
+  loseStored(reason) {
+    const message = `The browser found what this site keeps in IndexedDB damaged, and has deleted it: ${reason}`;
+    console.warn(`durably: ${message}`);
+    this.#loss = { name: 'StoreLost', message };
     this.become(this.state);
   }
 }

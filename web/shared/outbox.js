@@ -11,6 +11,10 @@
  * @property {number} number  counts the tab's calls
  * @property {Call} call
  * @property {ErrorMessage} [rejection]  why it was not applied, when nobody was left to be told
+ *
+ * @typedef {object} DataLoss  what Chromium says, once, in the first database that is opened after the loss
+ * @property {'none' | 'total'} [dataLoss]
+ * @property {string} [dataLossMessage]
  */
 
 const CALLS = 'calls';
@@ -34,12 +38,17 @@ export class Outbox {
 
   /**
    * @param {string} name the database whose outbox it is
+   * @param {(reason: string) => void} [onLoss] called when the browser has deleted all that this site had in IndexedDB
    * @returns {Promise<Outbox>}
    */
-  static open(name) {
+  static open(name, onLoss = () => {}) {
     return new Promise((resolve, reject) => {
       const request = indexedDB.open(`durably:${name}:outbox`, 1);
-      request.onupgradeneeded = () => request.result.createObjectStore(CALLS, { keyPath: ['tab', 'number'] });
+      request.onupgradeneeded = (event) => {
+        request.result.createObjectStore(CALLS, { keyPath: ['tab', 'number'] });
+        const { dataLoss, dataLossMessage = '' } = /** @type {IDBVersionChangeEvent & DataLoss} */ (event);
+        if (dataLoss === 'total') onLoss(dataLossMessage);
+      };
       request.onsuccess = () => resolve(new Outbox(request.result));
       request.onerror = () => reject(request.error);
     });
