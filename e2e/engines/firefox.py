@@ -19,6 +19,8 @@ from e2e.engines.base import EngineError, as_json, connected, from_json, kill_gr
 
 ADDRESS = "WebDriverBiDiServer.json"  # where Firefox writes which port it listens on
 
+ENDED = "uncaught exception: undefined"  # told of a worker that was ended in the middle of a synchronous request
+
 PREFERENCES = {
     "browser.sessionstore.resume_from_crash": False,
     "toolkit.startup.max_resumed_crashes": -1,  # no safe mode after kills
@@ -95,7 +97,9 @@ class Firefox:
 
     def _note(self, entry: dict[str, Any]) -> None:
         """Firefox's own pages tell of themselves too, and of those nothing is asked."""
-        if entry["level"] == "error" and entry["source"].get("context") in self.tabs:
+        if entry["text"] == ENDED or entry["level"] != "error":
+            return
+        if entry["source"].get("context") in self.tabs:
             self.troubles.append(f"{entry['type']}: {entry['text']}")
 
 
