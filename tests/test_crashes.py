@@ -10,6 +10,7 @@ from contract.given import checkpointed
 from object_driver import FakeObjectDriver
 
 from durably_wasm import JobDefinition, StepContext, define_job
+from durably_wasm.events import WorkerError
 from durably_wasm.stores import MemoryStore
 from durably_wasm.stores.indexeddb import IndexedDbStore
 
@@ -42,9 +43,10 @@ async def test_each_death_is_told(engine: Engine, store: MemoryStore, record: Re
     for died in (run_ids, run_ids[:1], []):
         await durably.report_crash(died, REASON)
 
-    told = [(event.type, event.error, event.context, event.run_id) for event in events]  # type: ignore[attr-defined]
-    assert told == [("worker:error", REASON, "crash", run_id) for run_id in (None, run_ids[0], None)]
-    assert [(await store.get_run(run_id)).status for run_id in run_ids] == ["leased"] * 2  # type: ignore[union-attr]
+    told = [(event.error, event.context, event.run_id) for event in events if isinstance(event, WorkerError)]
+    assert told == [(REASON, "crash", run_id) for run_id in (None, run_ids[0], None)]
+    assert len(events) == len(told)
+    assert [run.status for run in await durably.get_runs()] == ["leased"] * 2
 
 
 async def test_a_crash_loop_is_told_as_a_failure(engine: Engine, store: MemoryStore, record: Record) -> None:
