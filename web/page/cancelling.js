@@ -37,10 +37,10 @@ export async function cancel(connection, id, graceMs) {
  * @param {Connection} connection
  */
 export async function insistForOthers(connection) {
-  for (;;) {
-    const runs = await connection.cancelledByOthers();
-    if (runs.length === 0) return;
-    runs.forEach((run) => connection.interrupt(run));
+  while (!connection.told.hasEnded) {
+    const calls = await connection.sent.left('cancel');
+    if (calls.length === 0) return;
+    for (const { params } of calls) connection.interrupt(/** @type {{ id: string }} */ (params).id);
     await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS));
   }
 }

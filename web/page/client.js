@@ -233,7 +233,7 @@ export class Durably {
    * @returns {Promise<{ id: string, method: string, params: object, error: { name: string, message: string } }[]>}
    */
   rejectedCalls() {
-    return this.#connection.rejectedCalls();
+    return this.#connection.sent.rejected();
   }
 
   /**
@@ -242,7 +242,7 @@ export class Durably {
    * @returns {Promise<void>}
    */
   forgetRejectedCall(id) {
-    return this.#connection.forgetRejectedCall(id);
+    return this.#connection.sent.forgetRejected(id);
   }
 
   /**

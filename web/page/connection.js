@@ -22,11 +22,11 @@ const connections = new Map();
 
 export class Connection {
   told = new Told();
+  sent;
   /** @type {Record<string, string>} the jobs' names by their key, once the engine is ready */
   jobNames = {};
   #database;
   #engines;
-  #sent;
   /** @type {StoredRuns | null} what this page reads by itself; null where only the engine can */
   #stored;
   #calls = new Calls((call) => this.#send(call));
@@ -40,7 +40,7 @@ export class Connection {
   constructor(params) {
     const tab = crypto.randomUUID();
     this.#database = params.database;
-    this.#sent = new Sent(params.database, tab, (reason) => this.told.loseStored(reason));
+    this.sent = new Sent(params.database, tab, (reason) => this.told.loseStored(reason));
     this.#stored = params.store === 'indexeddb' ? new StoredRuns(params.database) : null;
     showAlive(params.database, tab).catch(() => {}); // a browser without locks has no followers either
     this.#engines = new Engines(params, tab, this.told, {
@@ -107,23 +107,6 @@ export class Connection {
     this.#engines.interrupt(run);
   }
 
-  /** The runs that pages have cancelled which are gone, and whose calls no engine has applied yet. */
-  async cancelledByOthers() {
-    if (this.told.hasEnded) return [];
-    const calls = await this.#sent.left('cancel');
-    return calls.map(({ params }) => /** @type {{ id: string }} */ (params).id);
-  }
-
-  /** The calls that were rejected when their page was gone. */
-  rejectedCalls() {
-    return this.#sent.rejected();
-  }
-
-  /** @param {string} id the call's */
-  forgetRejectedCall(id) {
-    return this.#sent.forgetRejected(id);
-  }
-
   /**
    * Ask the browser to keep what is stored, and tell of it if it will.
    * @returns {Promise<boolean>}
@@ -162,7 +145,7 @@ export class Connection {
     connections.delete(this.#database);
     this.#engines.leave();
     this.#stored?.close(toError(this.#reason));
-    await this.#sent.withdraw();
+    await this.sent.withdraw();
     this.#engines.end();
     this.#calls.rejectAll((call) => this.#reasonFor(call));
   }
@@ -170,13 +153,13 @@ export class Connection {
   /** @param {Call} call */
   #send(call) {
     if (this.told.hasEnded) return; // it is about to be rejected
-    if (!call.again) this.#sent.keep(call);
+    if (!call.again) this.sent.keep(call);
     this.#engines.send(call);
   }
 
   /** @param {Reply} reply */
   #settle(reply) {
-    this.#sent.forget(reply);
+    this.sent.forget(reply);
     this.#calls.settle(reply);
   }
 
@@ -195,7 +178,7 @@ export class Connection {
    */
   async #replaceDead(reason) {
     this.call('reportCrash', { runs: this.told.leased.ids, reason }).catch(() => {}); // the engine was stopped: nobody counts
-    await this.#sent.kept;
+    await this.sent.kept;
     if (!this.told.hasEnded) this.#engines.begin();
   }
 
