@@ -116,6 +116,23 @@ def test_the_outbox_is_empty_when_all_is_answered(page: Page, browser: Browser, 
     assert_empty(page)
 
 
+def test_the_calls_of_one_task_are_kept_in_one_commit(page: Page) -> None:
+    commits = page.evaluate(
+        """async () => {
+          const transactions = new Set();
+          const { put } = IDBObjectStore.prototype;
+          IDBObjectStore.prototype.put = function (entry) {
+            transactions.add(this.transaction);
+            return put.call(this, entry);
+          };
+          await Promise.all(Array.from({ length: 20 }, (_, n) => durably.jobs.anything.trigger(n)));
+          return transactions.size;
+        }"""
+    )
+
+    assert commits == 1
+
+
 def test_many_answered_calls_leave_the_outbox_in_few_commits(page: Page) -> None:
     page.evaluate(COUNT_REMOVALS)
 

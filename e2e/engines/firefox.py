@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Firefox:
         self._process = _start(profile)
         self._commands = 0
         self.tabs: set[str] = set()
-        self._loaded: set[str] = set()  # the tabs that have loaded a page nobody has waited for
+        self._loaded: set[str] = set()  # the tabs that have loaded a page
         try:
             self._socket = connected(self._process, lambda: _address_in(profile / ADDRESS))
             self.command("session.new", capabilities={})
@@ -81,11 +82,13 @@ class Firefox:
         result: dict[str, Any] = message["result"]
         return result
 
-    def wait_for_load(self, context: str) -> None:
-        """Return once a page has been loaded in a tab since this was last called."""
+    @contextmanager
+    def loading(self, context: str) -> Iterator[None]:
+        """Load a page in a tab; return once it is loaded."""
+        self._loaded.discard(context)
+        yield
         while context not in self._loaded:
             self._receive()
-        self._loaded.remove(context)
 
     def _receive(self) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(self._socket.recv())
@@ -112,8 +115,8 @@ class FirefoxTab:
         browser.tabs.add(context)
 
     def open(self, url: str) -> None:
-        self._browser.command("browsingContext.navigate", context=self._context, url=url, wait="complete")
-        self._browser.wait_for_load(self._context)
+        with self._browser.loading(self._context):
+            self._browser.command("browsingContext.navigate", context=self._context, url=url, wait="complete")
 
     def evaluate(self, expression: str) -> object:
         answer = self._browser.command(
@@ -124,9 +127,8 @@ class FirefoxTab:
         return from_json(answer["result"].get("value"))
 
     def run_and_reload(self, script: str) -> None:
-        with suppress(EngineError):  # the page may be gone before it can answer
+        with self._browser.loading(self._context), suppress(EngineError):  # the page may be gone before it can answer
             self.evaluate(f"(() => {{ {script}; location.reload(); }})()")
-        self._browser.wait_for_load(self._context)
 
     def close(self) -> None:
         self._browser.command("browsingContext.close", context=self._context)

@@ -29,6 +29,8 @@ export const isChanging = (method) => CHANGING.includes(method);
 /** An open outbox. */
 export class Outbox {
   #database;
+  /** @type {{ calls: IDBObjectStore, committed: Promise<void> } | null} the transaction of this task */
+  #changing = null;
 
   /** @param {IDBDatabase} database */
   constructor(database) {
@@ -87,16 +89,31 @@ export class Outbox {
   }
 
   /**
+   * Change entries in the transaction of this task, which is committed at its end: of many transactions the last ones
+   * are lost with a page that goes, since each waits for the one before.
    * @param {(calls: IDBObjectStore) => void} change
    * @returns {Promise<void>}
    */
   #change(change) {
-    return new Promise((resolve, reject) => {
-      const transaction = this.#database.transaction(CALLS, 'readwrite', { durability: 'relaxed' });
-      transaction.oncomplete = () => resolve();
-      transaction.onabort = () => reject(transaction.error);
-      change(transaction.objectStore(CALLS));
-      transaction.commit();
+    try {
+      this.#changing ??= this.#begin();
+      change(this.#changing.calls);
+      return this.#changing.committed;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #begin() {
+    const transaction = this.#database.transaction(CALLS, 'readwrite', { durability: 'relaxed' });
+    const { promise: committed, resolve, reject } = /** @type {PromiseWithResolvers<void>} */ (Promise.withResolvers());
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
+    committed.catch(() => {}); // whoever asked for the change hears of it, if anybody did
+    queueMicrotask(() => {
+      this.#changing = null;
+      if (transaction.error === null) transaction.commit();
     });
+    return { calls: transaction.objectStore(CALLS), committed };
   }
 }
