@@ -21,7 +21,7 @@ def by_reloading(tab: Tab, browser: Tabbed, url: str, script: str) -> Tab:
 
 
 def by_closing(tab: Tab, browser: Tabbed, url: str, script: str) -> Tab:
-    tab.evaluate(f"void {script}")
+    tab.evaluate(f"(void {script}, durably.rejectedCalls())")  # which reads the outbox after the call was put there
     tab.close()
     return opened(browser, url)
 
