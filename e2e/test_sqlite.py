@@ -105,6 +105,24 @@ class TestFile:
             database.deserialize(exported(page))
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
+    def test_every_transaction_is_written_with_its_last_page(self, shared_page: Page) -> None:
+        unwritten = shared_page.evaluate("""async () => {
+          const { WalWrites } = await import('./durably/worker/bridge/wal_writes.js');
+          const frame = 24 + 4096;
+          const isWhole = (frames) => {
+            let written = 0;
+            const log = new WalWrites((data) => ((written += data.length), 0));
+            for (let number = 1; number <= frames; number++) {
+              const header = new Uint8Array(24).fill(number === frames ? 1 : 0);
+              log.write(header, (number - 1) * frame);
+              log.write(new Uint8Array(4096), (number - 1) * frame + 24);
+            }
+            return written === frames * frame;
+          };
+          return Array.from({ length: 200 }, (_, index) => index + 1).filter((frames) => !isWhole(frames));
+        }""")
+        assert unwritten == []
+
     def test_opens_although_garbage_is_collected_meanwhile(self, launch: Any, server: Server) -> None:
         browser = launch(flags=["--js-flags=--expose-gc"])
         page = opened(browser, server)

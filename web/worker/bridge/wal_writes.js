@@ -1,6 +1,6 @@
 /**
  * Gathers what SQLite writes to its write-ahead log: one write to the file for each transaction instead of two for each
- * page, of which each costs about as much as all else that a checkpoint asks of SQLite.
+ * page, which took much of a checkpoint's time.
  *
  * A frame of the log is a header and a page behind it, and the header of a transaction's last frame says how long the
  * database is then (https://www.sqlite.org/fileformat.html#the_write_ahead_log). With that frame everything is written;
@@ -31,6 +31,9 @@ export class WalWrites {
    * @returns {number} SQLite's result code
    */
   write(data, offset) {
+    const isHeader = data.length === FRAME_HEADER_BYTES;
+    const isLastPage = this.#isLastFrame && !isHeader;
+    this.#isLastFrame = isHeader && lengthIn(data) > 0;
     if (offset !== this.#offset + this.#length || this.#length + data.length > MOST_BYTES) {
       const code = this.flush();
       if (code !== Code.SQLITE_OK) return code;
@@ -38,10 +41,7 @@ export class WalWrites {
     }
     this.#bytes.set(data, this.#length);
     this.#length += data.length;
-    const isPage = data.length > FRAME_HEADER_BYTES;
-    if (isPage && this.#isLastFrame) return this.flush();
-    this.#isLastFrame = data.length === FRAME_HEADER_BYTES && lengthIn(data) > 0;
-    return Code.SQLITE_OK;
+    return isLastPage ? this.flush() : Code.SQLITE_OK;
   }
 
   /**
@@ -53,7 +53,6 @@ export class WalWrites {
     const offset = this.#offset;
     this.#offset += this.#length;
     this.#length = 0;
-    this.#isLastFrame = false;
     return data.length === 0 ? Code.SQLITE_OK : this.#write(data, offset);
   }
 }
