@@ -9,8 +9,9 @@ import { persistence } from './persistence.js';
 import { chooseKind } from './storage.js';
 import { succeed } from './succession.js';
 import { toErrorMessage } from '../shared/rpc.js';
+import { showAlive } from '../shared/tabs.js';
 
-/** @import { Call, ErrorMessage, OpenParams, Reply, State, ToClient, ToEngine } from '../shared/protocol.js' */
+/** @import { Call, ErrorMessage, Reply, State, ToClient, ToEngine, WorkerParams } from '../shared/protocol.js' */
 
 /** @type {State['notice']} */
 const SUSPENDED = {
@@ -42,7 +43,7 @@ function receive(message) {
       givingWay.hello = message;
       return;
     case 'call':
-      if (message.method === 'open') return void open(/** @type {OpenParams} */ (message.params));
+      if (message.method === 'open') return void open(message.id, /** @type {WorkerParams} */ (message.params));
       if (message.method === 'ping') return post({ type: 'reply', id: message.id, result: null });
       if (message.method === 'stop') return void stop(message);
       if (engine) engine.take(message);
@@ -53,8 +54,12 @@ function receive(message) {
   }
 }
 
-/** @param {OpenParams} params */
-async function open(params) {
+/**
+ * @param {string} id of the call, which is answered as soon as the page can see whether this worker is alive
+ * @param {WorkerParams} params
+ */
+async function open(id, params) {
+  showAlive(params.database, params.self).then(() => post({ type: 'reply', id, result: null }), () => {}); // without locks nobody leads
   try {
     const { kind, notice } = await chooseKind(params.database, params.store);
     await succeed({
@@ -82,7 +87,7 @@ async function open(params) {
     early = [];
     await engine.open();
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
-    await engine.start({ isLazy: !hasFollowed && params.isLazy === true });
+    await engine.start({ isLazy: !hasFollowed && params.isLazy });
   } catch (error) {
     fail(toErrorMessage(error));
   }
