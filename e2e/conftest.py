@@ -107,6 +107,13 @@ def server(serve: Callable[[Path], Server], site: Path) -> Server:
     return serve(site)
 
 
+@pytest.fixture(autouse=True)
+def begin_anew(request: pytest.FixtureRequest) -> None:
+    """Let nothing of the test before be in the test site's journal: its runs may have had the same labels."""
+    if "server" in request.fixturenames:
+        request.getfixturevalue("server").begin_anew()
+
+
 @pytest.fixture
 def altered(site: Path, serve: Callable[[Path], Server], tmp_path: Path) -> Callable[..., Server]:
     """Serve a copy of the site in which one file has other contents, or is missing."""

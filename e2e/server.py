@@ -48,10 +48,16 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        for gate in list(self._gates):
-            self.open_gate(gate)
+        self.begin_anew()
         self._uvicorn.should_exit = True
         self._thread.join()
+
+    def begin_anew(self) -> None:
+        """Open all gates and forget what is in the journal."""
+        for gate in list(self._gates):
+            self.open_gate(gate)
+        with self._news:
+            self._entries.clear()
 
     def close_gate(self, name: str) -> None:
         """Hold whatever comes to this gate, or asks for the file of this path, from now on."""
