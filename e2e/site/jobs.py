@@ -4,6 +4,7 @@ import ctypes
 import math
 import secrets
 import time
+from contextlib import suppress
 from datetime import datetime
 
 import js
@@ -153,11 +154,15 @@ def block(label: str) -> None:
 
 
 def journal(entry: str) -> None:
-    """Tell the server, before anything else can happen."""
-    request = XMLHttpRequest.new()
-    request.open("POST", "/journal", False)
-    try:
-        request.send(entry)
-    except JsException:  # the page is gone: what this worker does until it ends is not to be recorded as a failure
-        while True:
-            pass
+    """Tell the server, before anything else can happen.
+
+    A request may fail: now and then in Firefox, though it has arrived, and always when the page is gone. So it is
+    repeated, in the latter case until this worker ends: what it does until then is not to be recorded as a failure.
+    """
+    address = f"/journal?once={secrets.token_hex(8)}"
+    while True:
+        request = XMLHttpRequest.new()
+        request.open("POST", address, False)
+        with suppress(JsException):
+            request.send(entry)
+            return
