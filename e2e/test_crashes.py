@@ -125,35 +125,6 @@ def test_what_was_asked_of_a_dead_python_is_answered_by_the_next(open_page: Open
     assert replaced < answered
 
 
-def test_a_worker_that_ends_without_a_word_is_replaced(page: Page, server: Server) -> None:
-    label = "without-a-word"
-    server.close_gate(f"{label}/1")
-    run = page.evaluate("(label) => durably.jobs.count.trigger({ label, steps: 2 })", label)
-    server.wait_for(f"{label}/1")
-
-    end_without_a_word(page)
-    server.wait_for(f"{label}/1", times=2)
-    server.open_gate(f"{label}/1")
-
-    assert page.evaluate("(id) => durably.waitForRun(id)", run["id"])["output"] == {"total": 1}
-    assert page.evaluate("[durably.state, states.at(-1).epoch]") == ["leader", 2]
-    assert server.journal(label) == {f"{label}/0": 1, f"{label}/1": 2}
-    assert crashes(page) == []
-
-
-def test_a_follower_whose_worker_has_ended_leads_in_its_turn(browser: Browser, server: Server) -> None:
-    leader = browser.open(test_page(server))
-    leader.evaluate("durably.init()")
-    follower = browser.open(test_page(server))
-    follower.wait_for_function(FOLLOW)
-
-    end_without_a_word(follower)
-    leader.close()
-
-    assert follower.evaluate("durably.jobs.anything.triggerAndWait(7).then(({ output }) => output)") == 7
-    assert follower.evaluate("durably.state") == "leader"
-
-
 def test_a_reload_is_no_death(page: Page, server: Server) -> None:
     server.close_gate("reloaded/1")
     run = page.evaluate("durably.jobs.count.trigger({ label: 'reloaded', steps: 2 })")
@@ -165,11 +136,6 @@ def test_a_reload_is_no_death(page: Page, server: Server) -> None:
 
     assert page.evaluate("(id) => durably.waitForRun(id)", run["id"])["output"] == {"total": 1}
     assert crashes(page) == []
-
-
-def end_without_a_word(page: Page) -> None:
-    """End the page's worker as it could end itself, or as a system out of memory would."""
-    page.workers[0].evaluate("void setTimeout(() => close())")
 
 
 TRIGGER_DEADLY = "(input) => durably.jobs.deadly.trigger(input)"

@@ -14,8 +14,8 @@ from e2e.server import Server
 FOLLOWS = "durably.state === 'follower' && states.at(-1).stage === 'ready'"
 NOTE_FREEZING = "void document.addEventListener('freeze', () => { window.wasFrozen = true; })"
 
-# A page watches workers by waiting for the end of their locks: its own, and, when it leads, those that wait to lead.
-WATCHED = """navigator.locks.query().then(({ pending }) =>
+# The page that leads watches who waits, by waiting for the end of that worker's lock.
+IS_AWAITED = """navigator.locks.query().then(({ pending }) =>
   pending.filter(({ name }) => name.startsWith('durably:test:tab:')).length === %d)"""
 
 
@@ -36,7 +36,7 @@ def test_a_leader_that_is_awaited_gives_up_and_comes_back_as_a_follower(
     server.close_gate(gate)
     leader = ready(browser, server, store=store)
     heir = ready(browser, server, store=store)
-    heir.wait_for(WATCHED % 3)
+    heir.wait_for(IS_AWAITED % 1)
     run = leader.evaluate(f"durably.jobs.count.trigger({{ label: '{label}', steps: 3 }})")
     server.wait_for(gate)
     wait(leader, run["id"])
@@ -61,9 +61,9 @@ def test_a_lone_leader_goes_on_where_it_was(browser: DevTools, server: Server) -
     server.close_gate("lone-frozen/1")
     leader = ready(browser, server, leaseMs=50, leaseRenewIntervalMs=40)
     gone = ready(browser, server)
-    leader.wait_for(WATCHED % 3)
+    leader.wait_for(IS_AWAITED % 1)
     gone.close()
-    leader.wait_for(WATCHED % 1)
+    leader.wait_for(IS_AWAITED % 0)
     run = leader.evaluate("durably.jobs.count.trigger({ label: 'lone-frozen', steps: 3 })")
     server.wait_for("lone-frozen/1")
 

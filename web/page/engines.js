@@ -49,7 +49,7 @@ export class Engines {
     this.#own = new OwnEngine(params, {
       receive: (message) => this.#receive(message),
       fail: (reason) => (told.leads ? page.mourn(reason) : page.fail(reason)),
-      replace: () => this.begin(),
+      retry: () => this.begin(),
     });
     this.#own.start();
     this.#life = new Life({

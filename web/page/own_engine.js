@@ -3,7 +3,6 @@
  */
 import { helloOf } from '../shared/protocol.js';
 import { Calls } from '../shared/rpc.js';
-import { whenGone } from '../shared/tabs.js';
 
 /** @import { OpenParams, ToClient, ToEngine } from '../shared/protocol.js' */
 
@@ -11,7 +10,7 @@ import { whenGone } from '../shared/tabs.js';
  * @typedef {object} Owner
  * @property {(message: ToClient) => void} receive
  * @property {(reason: string) => void} fail  called, once, when the worker has broken down
- * @property {() => void} replace  called when the worker is not there, which is worth another try
+ * @property {() => void} retry  called when its script could not be loaded, which is worth another try
  */
 
 const PATIENCE_MS = 300; // with a thread that does not answer
@@ -24,8 +23,7 @@ export class OwnEngine {
   #worker = null;
   #isFirst = true;
   #retries = 0;
-  #calls = new Calls((call) => this.post(call));
-  #watching = new AbortController();
+  #pings = new Calls((ping) => this.post(ping));
 
   /**
    * @param {OpenParams} params
@@ -39,20 +37,18 @@ export class OwnEngine {
   /** Start a worker: the page's first waits until Python is needed, for what the page does first. */
   start() {
     const { database, app } = this.#params;
-    const self = crypto.randomUUID();
     const worker = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: `durably:${database}` });
     worker.onmessage = ({ data }) => this.#receive(data);
     worker.onerror = (event) => this.#fail(worker, event);
     this.#worker = worker;
     this.post(helloOf(app));
-    void this.#calls.call('open', { ...this.#params, self, isLazy: this.#isFirst }).then(() => this.#watch(worker, self));
+    this.post({ type: 'call', id: 'open', method: 'open', params: { ...this.#params, isLazy: this.#isFirst } });
     this.#isFirst = false;
   }
 
   /** End the worker, which frees the lock for the next. What it may still say while it computes is not heard. */
   end() {
     if (this.#worker === null) return;
-    this.#watching.abort();
     this.#worker.onmessage = null;
     this.#worker.onerror = ignore;
     this.#worker.terminate();
@@ -64,7 +60,7 @@ export class OwnEngine {
    * @returns {Promise<boolean>}
    */
   answers() {
-    const answer = this.#calls.call('ping', {}).then(() => true);
+    const answer = this.#pings.call('ping', {}).then(() => true);
     const silence = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS)).then(() => false);
     return Promise.race([answer, silence]);
   }
@@ -77,20 +73,8 @@ export class OwnEngine {
   /** @param {ToClient} message */
   #receive(message) {
     this.#retries = 0;
-    if (message.type === 'reply' && this.#calls.settle(message)) return;
+    if (message.type === 'reply' && this.#pings.settle(message)) return;
     this.#owner.receive(message);
-  }
-
-  /**
-   * A worker may end without a word: by `close()`, or by the system's hand. Its lock tells.
-   * @param {Worker} worker
-   * @param {string} self the worker's address
-   */
-  async #watch(worker, self) {
-    if (this.#worker !== worker) return;
-    this.#watching = new AbortController();
-    await whenGone(this.#params.database, self, this.#watching.signal);
-    if (this.#worker === worker) this.#owner.replace();
   }
 
   /**
@@ -112,7 +96,7 @@ export class OwnEngine {
   #retry(worker) {
     const pause = LOAD_AGAIN_AFTER_MS[this.#retries++];
     if (pause === undefined) this.#owner.fail('its script could not be loaded');
-    else setTimeout(() => this.#worker === worker && this.#owner.replace(), pause);
+    else setTimeout(() => this.#worker === worker && this.#owner.retry(), pause);
   }
 }
 

@@ -59,7 +59,7 @@ export const WITHOUT_PYTHON = /** @type {const} */ (['stop', 'read', 'exportData
 /**
  * The calls that pages and workers make among themselves, for no host.
  * @typedef {object} OwnMethods
- * @property {WorkerParams} open  to the page's worker: what to lead, or to wait for
+ * @property {OpenParams} open  to the page's worker: what to lead, or to wait for
  * @property {{}} ping  to the page's worker: answered by its thread at once, unless Python computes
  * @property {{ id: string }} interrupt  to the leading tab's page: end the worker if a run keeps it from answering
  */
@@ -88,9 +88,7 @@ export const WITHOUT_PYTHON = /** @type {const} */ (['stop', 'read', 'exportData
  * @property {Durability} durability
  * @property {string | null} app  the app's version
  * @property {Record<string, unknown>} options  the engine's, in camelCase
- *
- * @typedef {OpenParams & { self: string, isLazy: boolean }} WorkerParams
- *   self: the worker's own address; isLazy: Python is started when it is needed, and not at once
+ * @property {boolean} [isLazy]  Python is started when it is needed, and not at once
  */
 
 /**

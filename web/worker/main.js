@@ -9,9 +9,8 @@ import { persistence } from './persistence.js';
 import { chooseKind } from './storage.js';
 import { succeed } from './succession.js';
 import { toErrorMessage } from '../shared/rpc.js';
-import { showAlive } from '../shared/tabs.js';
 
-/** @import { Call, ErrorMessage, Reply, State, ToClient, ToEngine, WorkerParams } from '../shared/protocol.js' */
+/** @import { Call, ErrorMessage, OpenParams, Reply, State, ToClient, ToEngine } from '../shared/protocol.js' */
 
 /** @type {State['notice']} */
 const SUSPENDED = {
@@ -43,7 +42,7 @@ function receive(message) {
       givingWay.hello = message;
       return;
     case 'call':
-      if (message.method === 'open') return void open(message.id, /** @type {WorkerParams} */ (message.params));
+      if (message.method === 'open') return void open(/** @type {OpenParams} */ (message.params));
       if (message.method === 'ping') return post({ type: 'reply', id: message.id, result: null });
       if (message.method === 'stop') return void stop(message);
       if (engine) engine.take(message);
@@ -54,12 +53,8 @@ function receive(message) {
   }
 }
 
-/**
- * @param {string} id of the call, which is answered as soon as the page can see whether this worker is alive
- * @param {WorkerParams} params
- */
-async function open(id, params) {
-  showAlive(params.database, params.self).then(() => post({ type: 'reply', id, result: null }), () => {}); // without locks nobody leads
+/** @param {OpenParams} params */
+async function open(params) {
   try {
     const { kind, notice } = await chooseKind(params.database, params.store);
     await succeed({
@@ -87,7 +82,7 @@ async function open(id, params) {
     early = [];
     await engine.open();
     tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
-    await engine.start({ isLazy: !hasFollowed && params.isLazy });
+    await engine.start({ isLazy: !hasFollowed && params.isLazy === true });
   } catch (error) {
     fail(toErrorMessage(error));
   }
