@@ -156,8 +156,8 @@ def block(label: str) -> None:
 def journal(entry: str) -> None:
     """Tell the server, before anything else can happen.
 
-    A request may fail though it has arrived, and fails when the page is gone. So it is repeated, in the latter case
-    until this worker ends: what it does until then is not to be recorded as a failure.
+    Firefox fails a worker's synchronous requests, also those that have arrived, as soon as its page begins to be left.
+    So it is repeated, when the page is gone until this worker ends: that is not to be recorded as the step's failure.
     """
     address = f"/journal?once={secrets.token_hex(8)}"
     while True:
