@@ -28,7 +28,6 @@ class Server:
         self, site: Path, headers: Sequence[tuple[str, str]] = (), *, cache_control: str = ASK_EACH_TIME
     ) -> None:
         self._entries: list[str] = []
-        self._once: set[str] = set()
         self._news = threading.Condition()
         self._gates: dict[str, asyncio.Event] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -95,12 +94,8 @@ class Server:
 
     async def _write(self, request: Request) -> Response:
         entry = (await request.body()).decode()
-        once = request.query_params.get("once")  # what says which requests are repetitions of one
         with self._news:
-            if once not in self._once:
-                self._entries.append(entry)
-            if once:
-                self._once.add(once)
+            self._entries.append(entry)
             self._news.notify_all()
         return Response(status_code=204)
 

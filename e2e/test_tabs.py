@@ -70,7 +70,14 @@ def test_a_follower_reads_steps_and_logs_and_cancels(tabs: tuple[Page, Page], se
     server.wait_for("follower-cancels/1")
 
     steps = follower.evaluate("(id) => durably.storage.getSteps(id)", run["id"])
-    logs = follower.evaluate("(id) => durably.storage.getLogs(id)", run["id"])
+    logs = follower.evaluate(
+        """async (id) => {
+          let logs = [];
+          while (logs.length === 0) logs = await durably.storage.getLogs(id); // they are stored a little later
+          return logs;
+        }""",
+        run["id"],
+    )
     follower.evaluate("(id) => durably.cancel(id)", run["id"])
     server.open_gate("follower-cancels/1")
 

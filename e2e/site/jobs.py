@@ -4,13 +4,10 @@ import ctypes
 import math
 import secrets
 import time
-from contextlib import suppress
 from datetime import datetime
 
 import js
-from js import XMLHttpRequest
 from pydantic import BaseModel, Field
-from pyodide.ffi import JsException
 from pyodide.http import pyfetch
 
 from durably_wasm import StepContext, define_job
@@ -36,7 +33,7 @@ async def count(step: StepContext, input: CountInput) -> CountOutput:
 
 
 async def work(label: str, number: int) -> int:
-    journal(f"{label}/{number}")
+    await journal(f"{label}/{number}")
     await pyfetch(f"/gate/{label}/{number}")
     return number * number
 
@@ -105,7 +102,7 @@ async def compute(step: StepContext, input: ComputeInput) -> None:
 
 
 def keep_busy(label: str, seconds: float | None) -> None:
-    journal(f"{label}/compute")
+    tell(f"{label}/compute")
     end = math.inf if seconds is None else time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass
@@ -133,7 +130,7 @@ async def stray(step: StepContext, input: str) -> None:
 
 
 async def throw_in_the_worker(label: str) -> None:
-    journal(f"{label}/throw")
+    await journal(f"{label}/throw")
     js.eval("setTimeout(() => { throw new Error('a stray error') })")
     await pyfetch(f"/gate/{label}/thrown")
 
@@ -147,22 +144,17 @@ async def blocked(step: StepContext, input: str) -> None:
 
 def block(label: str) -> None:
     """Keep Python as busy as a long computation, until the gate is open."""
-    journal(label)
-    request = XMLHttpRequest.new()
+    tell(label)
+    request = js.XMLHttpRequest.new()
     request.open("GET", f"/gate/{label}", False)
     request.send()
 
 
-def journal(entry: str) -> None:
-    """Tell the server, before anything else can happen.
+async def journal(entry: str) -> None:
+    """Tell the server, and go on when it knows."""
+    await pyfetch("/journal", method="POST", body=entry)
 
-    Firefox fails a worker's synchronous requests, also those that have arrived, as soon as its page begins to be left.
-    So it is repeated, when the page is gone until this worker ends: that is not to be recorded as the step's failure.
-    """
-    address = f"/journal?once={secrets.token_hex(8)}"
-    while True:
-        request = XMLHttpRequest.new()
-        request.open("POST", address, False)
-        with suppress(JsException):
-            request.send(entry)
-            return
+
+def tell(entry: str) -> None:
+    """Tell the server without a pause: the request leaves though Python stays busy."""
+    js.fetch("/journal", method="POST", body=entry)
