@@ -10,16 +10,20 @@ from e2e.conftest import test_page
 from e2e.server import Server
 from e2e.test_faults import Quota
 
-CALLS = """async (database) => {
+# What lies in these stores of a database, in all if none are named.
+READ = """async (database, ...stores) => {
   const open = indexedDB.open(database);
   await new Promise((resolve) => (open.onsuccess = resolve));
-  const read = open.result.transaction('calls').objectStore('calls').getAll();
-  await new Promise((resolve) => (read.onsuccess = resolve));
+  const names = stores.length ? stores : [...open.result.objectStoreNames];
+  const transaction = open.result.transaction(names);
+  const found = await Promise.all(names.map((name) => new Promise((resolve) => {
+    transaction.objectStore(name).getAll().onsuccess = ({ target }) => resolve(target.result);
+  })));
   open.result.close();
-  return read.result;
+  return found.flat();
 }"""
-OUTBOX = f"() => ({CALLS})('durably:test:outbox')"
-OUTCOMES = f"() => ({CALLS})('test')"
+OUTBOX = f"() => ({READ})('durably:test:outbox')"
+OUTCOMES = f"() => ({READ})('test', 'calls')"
 # Counts the entries that the page removes, and the transactions in which it does.
 COUNT_REMOVALS = """() => {
   window.removed = 0;
@@ -42,6 +46,17 @@ HOLD_MESSAGES = """() => {
     held.forEach((send) => send());
   };
 }"""
+# Read the calls in one transaction, for which every other one that is to change them waits, until `release()`.
+HOLD_CALLS = """(async () => {
+  const open = indexedDB.open('durably:test:outbox');
+  await new Promise((resolve) => (open.onsuccess = resolve));
+  const calls = open.result.transaction('calls').objectStore('calls');
+  let isHeld = true;
+  window.release = () => (isHeld = false);
+  const read = () => isHeld && (calls.count().onsuccess = read);
+  await new Promise((resolve) => (calls.count().onsuccess = resolve));
+  read();
+})()"""
 HEAR_REFUSALS = """() => {
   window.refusals = [];
   const channel = new BroadcastChannel('durably:test');
@@ -116,7 +131,7 @@ def test_the_outbox_is_empty_when_all_is_answered(page: Page, browser: Browser, 
     assert_empty(page)
 
 
-def test_the_calls_of_one_task_are_kept_in_one_commit(page: Page) -> None:
+def test_the_calls_of_one_task_are_kept_in_one_commit_and_moved_in_another(page: Page) -> None:
     commits = page.evaluate(
         """async () => {
           const transactions = new Set();
@@ -130,7 +145,7 @@ def test_the_calls_of_one_task_are_kept_in_one_commit(page: Page) -> None:
         }"""
     )
 
-    assert commits == 1
+    assert commits == 2
 
 
 def test_many_answered_calls_leave_the_outbox_in_few_commits(page: Page) -> None:
@@ -301,11 +316,30 @@ def test_a_call_whose_message_comes_late_is_applied_once(page: Page, browser: Br
     assert page.evaluate("events.filter(({ type }) => type === 'run:trigger').length") == 1
 
 
+def test_what_waits_in_the_lanes_of_a_closed_tab_is_applied_by_the_leader(
+    page: Page, browser: Browser, server: Server
+) -> None:
+    follower = open_with_outbox(browser, test_page(server), "")
+    follower.wait_for_function("states.at(-1)?.stage === 'ready'")
+    follower.evaluate(HOLD_MESSAGES)
+    page.evaluate(HOLD_CALLS)
+
+    follower.evaluate("void durably.jobs.anything.trigger(1)")
+    follower.close()
+    wait_until(page, "!(await navigator.locks.query()).held.some(({ name }) => name === 'durably:test:slot:1')")
+    page.evaluate("release()")
+
+    wait_until(page, "(await durably.getRuns())[0]?.status === 'completed'")
+    assert page.evaluate("durably.getRuns().then((runs) => runs.length)") == 1
+    assert_empty(page)
+
+
 def test_a_cancellation_that_came_too_late_is_refused_in_the_same_words_again(
     page: Page, browser: Browser, server: Server
 ) -> None:
     run = page.evaluate("durably.jobs.anything.trigger(1).then(({ id }) => durably.waitForRun(id))")
     follower = open_with_outbox(browser, test_page(server), "")
+    follower.evaluate("durably.init()")
     follower.evaluate(HEAR_REFUSALS)
     follower.evaluate(HOLD_MESSAGES)
 

@@ -4,7 +4,9 @@
  * What was answered is removed a little later, many entries at once: each removal is a commit, which the next call would
  * wait for. An entry that stays because its page dies first does no harm, since the engine applies no call twice.
  */
+import { Lanes } from './lanes.js';
 import { Outbox, isChanging } from '../shared/outbox.js';
+import { takeSlot } from '../shared/slots.js';
 import { whoIsAlive } from '../shared/tabs.js';
 
 /** @import { Call, ErrorMessage, Reply } from '../shared/protocol.js' */
@@ -20,6 +22,8 @@ export class Sent {
   #opening;
   /** @type {Outbox | null} null until it is open */
   #outbox = null;
+  /** @type {Lanes | Outbox | null} where calls are put */
+  #way = null;
   /** @type {Map<string, Entry>} by the call */
   #entries = new Map();
   /** @type {Entry[]} answered, and to be removed */
@@ -35,10 +39,7 @@ export class Sent {
   constructor(database, tab, onLoss) {
     this.#database = database;
     this.#tab = tab;
-    this.#opening = Outbox.open(database, onLoss).then((outbox) => {
-      this.#outbox = outbox;
-      for (const entry of this.#entries.values()) this.#put(entry); // made before it was open
-    });
+    this.#opening = this.#open(onLoss);
     this.#opening.catch((error) => console.warn(`durably: calls are not kept until they are answered: ${error}`));
     addEventListener('pagehide', this.#removeAnswered);
   }
@@ -107,6 +108,15 @@ export class Sent {
     await this.#outbox?.remove(entries.filter(({ call }) => call.id === id));
   }
 
+  /** @param {(reason: string) => void} onLoss */
+  async #open(onLoss) {
+    const [outbox, slot] = await Promise.all([Outbox.open(this.#database, onLoss), takeSlot(this.#database).catch(() => null)]);
+    const isFree = slot !== null && (await outbox.rescue(slot).then(() => true, () => false)); // what is left there, stays
+    this.#outbox = outbox;
+    this.#way = isFree ? new Lanes(outbox, slot) : outbox;
+    for (const entry of this.#entries.values()) this.#put(entry); // made before it was open
+  }
+
   async #rejectedEntries() {
     return (await this.#all()).filter(({ rejection }) => rejection);
   }
@@ -123,7 +133,7 @@ export class Sent {
 
   /** @param {Entry} entry */
   #put(entry) {
-    if (this.#outbox === null) return;
-    this.kept = this.#outbox.put(entry).catch((error) => console.warn(`durably: a call is not kept until it is answered: ${error}`));
+    if (this.#way === null) return;
+    this.kept = this.#way.put(entry).catch((error) => console.warn(`durably: a call is not kept until it is answered: ${error}`));
   }
 }

@@ -1,7 +1,10 @@
 /**
  * The outbox: the pages' changing calls, from the click until the reply. An IndexedDB database of its own, with either
  * store, written by the pages and emptied by whoever sees a call's end. Knows entries, not what a call does.
+ *
+ * All read and write one object store, `calls`. A page's lanes, from which its calls are moved there, are its alone.
  */
+import { EVERY_SLOT, freeSlots, lanesOf, withFreeSlot } from './slots.js';
 
 /** @import { Call, ErrorMessage } from './protocol.js' */
 
@@ -12,12 +15,18 @@
  * @property {Call} call
  * @property {ErrorMessage} [rejection]  why it was not applied, when nobody was left to be told
  *
+ * @typedef {object} Changing  a transaction that is committed at the end of its task
+ * @property {(name: string) => IDBObjectStore} store
+ * @property {Promise<void>} committed
+ *
  * @typedef {object} DataLoss  what Chromium says, once, in the first database that is opened after the loss
  * @property {'none' | 'total'} [dataLoss]
  * @property {string} [dataLossMessage]
  */
 
-const CALLS = 'calls';
+const VERSION = 2; // 1 had no lanes
+export const CALLS = 'calls';
+const KEY = ['tab', 'number'];
 const CHANGING = ['trigger', 'batchTrigger', 'retrigger', 'cancel', 'deleteRun', 'purgeRuns', 'reportCrash'];
 
 /**
@@ -28,12 +37,17 @@ export const isChanging = (method) => CHANGING.includes(method);
 
 /** An open outbox. */
 export class Outbox {
+  #name;
   #database;
-  /** @type {{ calls: IDBObjectStore, committed: Promise<void> } | null} the transaction of this task */
+  /** @type {Changing | null} the transaction of this task */
   #changing = null;
 
-  /** @param {IDBDatabase} database */
-  constructor(database) {
+  /**
+   * @param {string} name
+   * @param {IDBDatabase} database
+   */
+  constructor(name, database) {
+    this.#name = name;
     this.#database = database;
     database.onversionchange = () => database.close();
   }
@@ -45,13 +59,14 @@ export class Outbox {
    */
   static open(name, onLoss = () => {}) {
     return new Promise((resolve, reject) => {
-      const request = indexedDB.open(`durably:${name}:outbox`, 1);
+      const request = indexedDB.open(`durably:${name}:outbox`, VERSION);
       request.onupgradeneeded = (event) => {
-        request.result.createObjectStore(CALLS, { keyPath: ['tab', 'number'] });
+        const lanes = EVERY_SLOT.flatMap(lanesOf);
+        for (const store of event.oldVersion < 1 ? [CALLS, ...lanes] : lanes) request.result.createObjectStore(store, { keyPath: KEY });
         const { dataLoss, dataLossMessage = '' } = /** @type {IDBVersionChangeEvent & DataLoss} */ (event);
         if (dataLoss === 'total') onLoss(dataLossMessage);
       };
-      request.onsuccess = () => resolve(new Outbox(request.result));
+      request.onsuccess = () => resolve(new Outbox(name, request.result));
       request.onerror = () => reject(request.error);
     });
   }
@@ -75,13 +90,54 @@ export class Outbox {
     return this.#change((calls) => entries.forEach(({ tab, number }) => calls.delete([tab, number])));
   }
 
-  /** @returns {Promise<Entry[]>} in the order of each tab's calls */
+  /** @returns {Promise<Entry[]>} in the order of each tab's calls; not those in lanes */
   entries() {
-    return new Promise((resolve, reject) => {
-      const request = this.#database.transaction(CALLS).objectStore(CALLS).getAll();
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
+    return this.#read(CALLS);
+  }
+
+  /** Move to all others what pages that are gone have left in their lanes. */
+  async rescueAll() {
+    const slots = await freeSlots(this.#name);
+    if (slots.length === 0) return;
+    const transaction = this.#database.transaction(slots.flatMap(lanesOf));
+    const counts = await Promise.all(slots.map((slot) => Promise.all(lanesOf(slot).map((lane) => result(transaction.objectStore(lane).count())))));
+    const left = slots.filter((_, at) => counts[at]?.some((count) => count > 0));
+    for (const slot of left) await withFreeSlot(this.#name, slot, () => this.rescue(slot));
+  }
+
+  /**
+   * Move to all others what is left in the lanes of a slot. To be called while no other page can have it.
+   * @param {number} slot
+   * @returns {Promise<void>}
+   */
+  async rescue(slot) {
+    const lanes = lanesOf(slot);
+    const left = (await Promise.all(lanes.map((lane) => this.#read(lane)))).flat();
+    if (left.length === 0) return;
+    const { store, committed } = this.begin([CALLS, ...lanes]);
+    left.forEach((entry) => store(CALLS).put(entry));
+    lanes.forEach((lane) => store(lane).clear());
+    await committed;
+  }
+
+  /**
+   * Begin a transaction that is committed at the end of this task: of many transactions the last ones are lost with a
+   * page that goes, since each waits for the one before.
+   * @param {string[]} stores
+   * @param {() => void} [atEnd] called when the task ends
+   * @returns {Changing}
+   */
+  begin(stores, atEnd = () => {}) {
+    const transaction = this.#database.transaction(stores, 'readwrite', { durability: 'relaxed' });
+    const { promise: committed, resolve, reject } = /** @type {PromiseWithResolvers<void>} */ (Promise.withResolvers());
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
+    committed.catch(() => {}); // whoever asked for the change hears of it, if anybody did
+    queueMicrotask(() => {
+      atEnd();
+      transaction.commit();
     });
+    return { store: (name) => transaction.objectStore(name), committed };
   }
 
   close() {
@@ -89,31 +145,37 @@ export class Outbox {
   }
 
   /**
-   * Change entries in the transaction of this task, which is committed at its end: of many transactions the last ones
-   * are lost with a page that goes, since each waits for the one before.
+   * @param {string} store
+   * @returns {Promise<Entry[]>}
+   */
+  #read(store) {
+    return result(this.#database.transaction(store).objectStore(store).getAll());
+  }
+
+  /**
+   * Change entries in the transaction of this task.
    * @param {(calls: IDBObjectStore) => void} change
    * @returns {Promise<void>}
    */
   #change(change) {
     try {
-      this.#changing ??= this.#begin();
-      change(this.#changing.calls);
+      this.#changing ??= this.begin([CALLS], () => (this.#changing = null));
+      change(this.#changing.store(CALLS));
       return this.#changing.committed;
     } catch (error) {
       return Promise.reject(error);
     }
   }
+}
 
-  #begin() {
-    const transaction = this.#database.transaction(CALLS, 'readwrite', { durability: 'relaxed' });
-    const { promise: committed, resolve, reject } = /** @type {PromiseWithResolvers<void>} */ (Promise.withResolvers());
-    transaction.oncomplete = () => resolve();
-    transaction.onabort = () => reject(transaction.error);
-    committed.catch(() => {}); // whoever asked for the change hears of it, if anybody did
-    queueMicrotask(() => {
-      this.#changing = null;
-      if (transaction.error === null) transaction.commit();
-    });
-    return { calls: transaction.objectStore(CALLS), committed };
-  }
+/**
+ * @template T
+ * @param {IDBRequest<T>} request
+ * @returns {Promise<T>}
+ */
+function result(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
 }

@@ -182,6 +182,8 @@ export class Deliveries {
   }
 
   async #entries() {
-    return (await this.#outbox.catch(() => null))?.entries() ?? [];
+    const outbox = await this.#outbox.catch(() => null);
+    await outbox?.rescueAll();
+    return (await outbox?.entries()) ?? [];
   }
 }
