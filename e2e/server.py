@@ -30,6 +30,7 @@ class Server:
         self._entries: list[str] = []
         self._news = threading.Condition()
         self._gates: dict[str, asyncio.Event] = {}
+        self._held: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         app = Starlette(
             routes=[
@@ -58,6 +59,7 @@ class Server:
             self.open_gate(gate)
         with self._news:
             self._entries.clear()
+            self._held.clear()
 
     def close_gate(self, name: str) -> None:
         """Hold whatever comes to this gate, or asks for the file of this path, from now on."""
@@ -81,6 +83,12 @@ class Server:
             if not self._news.wait_for(lambda: not set(entries).isdisjoint(self._entries), PATIENCE_S):
                 raise TimeoutError(f"None of {entries} is in the journal: {self._entries}")
             return next(entry for entry in self._entries if entry in entries)
+
+    def wait_at(self, gate: str) -> None:
+        """Return once something is held at a gate."""
+        with self._news:
+            if not self._news.wait_for(lambda: gate in self._held, PATIENCE_S):
+                raise TimeoutError(f"Nothing came to the gate {gate!r}, but to {self._held}")
 
     def journal(self, label: str) -> dict[str, int]:
         """How often each step of a run ran."""
@@ -111,4 +119,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         gate = self._gates.get(name)
         if gate is not None:
+            with self._news:
+                self._held.add(name)
+                self._news.notify_all()
             await gate.wait()

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from e2e.conftest import test_page
-from e2e.engines import Tab, Tabbed
+from e2e.conftest import test_page, unless_here
+from e2e.engines import Firefox, Tab, Tabbed
 from e2e.server import Server
-from e2e.test_outbox import OUTBOX
+from e2e.test_outbox import HOLD_CALLS, OUTBOX
 
 Lose = Callable[[Tab, Tabbed, str, str], Tab]
 
@@ -58,6 +58,26 @@ def test_a_trigger_outlives_its_page_during_the_boot(lose: Lose, tabbed: Tabbed,
     assert_ran_once(tab, server, label)
 
 
+@pytest.mark.parametrize("tabbed", [pytest.param(Firefox, id="firefox", marks=unless_here(Firefox))], indirect=True)
+def test_a_trigger_outlives_its_page_whose_boot_is_broken_off(tabbed: Tabbed, server: Server, label: str) -> None:
+    """Firefox stops loading scripts as soon as a page begins to be left, which may be long before it is."""
+    url = test_page(server)
+    script = "durably/pyodide/pyodide.mjs"
+    server.close_gate(script)
+    tab = opened(tabbed, url)
+    tab.evaluate("void durably.init().catch(() => {})")
+    server.wait_at(script)
+    server.close_gate("index.html")
+
+    tab.evaluate(f"(void {trigger(label)}.catch(() => {{}}), location.reload(), null)")
+    server.open_gate(script)
+    wait_until(tab, "workers.length > 1 || durably.state === 'failed'")
+    server.open_gate("index.html")
+    tab.open(url)
+
+    assert_ran_once(tab, server, label)
+
+
 @pytest.mark.parametrize("lose", LOSSES)
 def test_a_trigger_outlives_its_page_while_another_tab_leads(
     lose: Lose, tabbed: Tabbed, server: Server, label: str
@@ -84,6 +104,19 @@ def test_a_trigger_outlives_its_page_while_python_computes(
     server.wait_for(f"busy-{label}/compute")
 
     tab = lose(tab, tabbed, url, trigger(label))
+
+    assert_ran_once(tab, server, label)
+
+
+def test_a_trigger_outlives_its_page_while_the_outbox_is_in_use(tabbed: Tabbed, server: Server, label: str) -> None:
+    """Chromium drops what waits for another transaction when its page goes."""
+    tab = opened(tabbed, test_page(server))
+    other = tabbed.new_tab()
+    other.open(f"{server.url}/index.html")
+    other.evaluate(HOLD_CALLS)
+
+    tab.run_and_reload(trigger(label))
+    other.evaluate("release()")
 
     assert_ran_once(tab, server, label)
 

@@ -10,7 +10,7 @@ import { Calls } from '../shared/rpc.js';
  * @typedef {object} Owner
  * @property {(message: ToClient) => void} receive
  * @property {(reason: string) => void} fail  called, once, when the worker has broken down
- * @property {() => void} retry  called when its script could not be loaded, which is worth another try
+ * @property {() => void} retry  called when a script of its could not be loaded, which is worth another try
  */
 
 const PATIENCE_MS = 300; // with a thread that does not answer
@@ -38,7 +38,7 @@ export class OwnEngine {
   start() {
     const { database, app } = this.#params;
     const worker = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: `durably:${database}` });
-    worker.onmessage = ({ data }) => this.#receive(data);
+    worker.onmessage = ({ data }) => this.#receive(worker, data);
     worker.onerror = (event) => this.#fail(worker, event);
     this.#worker = worker;
     this.post(helloOf(app));
@@ -70,10 +70,14 @@ export class OwnEngine {
     this.#worker?.postMessage(message);
   }
 
-  /** @param {ToClient} message */
-  #receive(message) {
-    this.#retries = 0;
+  /**
+   * @param {Worker} worker
+   * @param {ToClient} message
+   */
+  #receive(worker, message) {
     if (message.type === 'reply' && this.#pings.settle(message)) return;
+    if (message.type === 'state' && message.error?.name === 'LoadError') return this.#retry(worker, () => this.#owner.receive(message));
+    if (message.type === 'state' && (message.stage === 'ready' || message.state === 'follower')) this.#retries = 0;
     this.#owner.receive(message);
   }
 
@@ -85,17 +89,18 @@ export class OwnEngine {
     ignore(event);
     worker.onerror = ignore; // a dead Python makes further errors
     if (event.message) this.#owner.fail(event.message.replace(/^Uncaught /, ''));
-    else this.#retry(worker);
+    else this.#retry(worker, () => this.#owner.fail('its script could not be loaded'));
   }
 
   /**
-   * A page that is about to be left may be told that the script cannot be loaded: Firefox stops loading it before anything
+   * A page that is about to be left may be told that a script cannot be loaded: Firefox stops loading it before anything
    * tells that the page will go. That must not look as if there were no engine for what the page has called.
    * @param {Worker} worker
+   * @param {() => void} giveUp
    */
-  #retry(worker) {
+  #retry(worker, giveUp) {
     const pause = LOAD_AGAIN_AFTER_MS[this.#retries++];
-    if (pause === undefined) this.#owner.fail('its script could not be loaded');
+    if (pause === undefined) giveUp();
     else setTimeout(() => this.#worker === worker && this.#owner.retry(), pause);
   }
 }

@@ -43,6 +43,19 @@ export async function fetchChecked(manifest, path) {
   throw new Error(`Cannot start the engine: durably/${path} ${await fault(url)}`);
 }
 
+/**
+ * Import a module where it is needed; reject with an error named `LoadError`, after which the page tries another worker.
+ * @param {URL} url
+ * @returns {Promise<any>}
+ */
+export async function importModule(url) {
+  try {
+    return await import(url.href);
+  } catch (error) {
+    throw Object.assign(new Error(`Cannot start the engine: ${error}`), { name: 'LoadError' });
+  }
+}
+
 /** @param {URL} url */
 async function fault(url) {
   try {

@@ -1,7 +1,7 @@
 /**
  * The Pyodide runtime and the wheels, from the site's own files. Knows Pyodide, neither the engine nor snapshots.
  */
-import { SITE, fetchChecked } from './files.js';
+import { SITE, fetchChecked, importModule } from './files.js';
 import { measured } from './stages.js';
 
 /** @import { Manifest } from './files.js' */
@@ -79,9 +79,9 @@ export function fetchWheels(manifest, paths) {
  * @returns {Promise<{ loadPyodide: LoadPyodide, createModule: CreateModule }>}
  */
 async function importScripts(manifest) {
-  const modules = Promise.all(SCRIPTS.map((path) => import(new URL(path, SITE).href)));
+  const modules = Promise.all(SCRIPTS.map((path) => importModule(new URL(path, SITE))));
   modules.catch(() => {}); // the check below names the file
-  await Promise.all(SCRIPTS.map((path) => fetchChecked(manifest, path))); // import() takes no hash, but the same bytes
+  await Promise.all(SCRIPTS.map((path) => fetchChecked(manifest, path))); // an import takes no hash, but the same bytes
   const [{ loadPyodide }, { default: createModule }] = await modules;
   return { loadPyodide, createModule };
 }

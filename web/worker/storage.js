@@ -5,6 +5,7 @@
  * IndexedDB stands in, unless the runs lie in SQLite already: then going on without them would lose them.
  */
 import { Connection } from './bridge/connection.js';
+import { importModule } from './files.js';
 import { SqliteReads } from './sqlite_reads.js';
 import { READS } from '../shared/reads.js';
 
@@ -68,7 +69,8 @@ export async function openStore(kind, database, { onNotice, onEnd, migrated }) {
  * @param {(reason: StoreError) => void} [onEnd] called when it is gone, while open
  */
 export async function openSqlite(database, onNotice, onEnd = () => {}) {
-  const { Sqlite } = await import('./bridge/sqlite.js');
+  /** @type {typeof import('./bridge/sqlite.js')} */
+  const { Sqlite } = await importModule(new URL('bridge/sqlite.js', import.meta.url));
   const message = `Waiting for another worker to let go of the files of "${database}"`;
   const opened = await Sqlite.open(database, () => onNotice({ name: 'StoreBusy', message }));
   await mark(database, onEnd);
