@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page
@@ -220,25 +221,20 @@ def test_a_leader_that_is_reloaded_comes_back_as_a_follower(tabs: tuple[Page, Pa
 
 
 def test_the_back_forward_cache_passes_leadership_on(launch: Callable[..., Browser], server: Server) -> None:
+    """Chromium throws a page out of this cache when another one asks who holds locks; then it is loaded again."""
     browser = launch(ignore_default_args=["--disable-back-forward-cache"])
     leader = browser.open(test_page(server))
     leader.evaluate("durably.init()")
     heir = browser.open(test_page(server))
     heir.wait_for_function(FOLLOW)
-    server.close_gate("cached/1")
-    run = leader.evaluate("durably.jobs.count.trigger({ label: 'cached', steps: 2 })")
-    server.wait_for("cached/1")
-    leader.evaluate("void (window.isOld = true)")
-    wait(leader, run["id"])
-    see_python_idle(leader)
 
-    leader.goto(f"{server.url}/index.html")
+    run = cached_in_the_middle_of_a_run(leader, server, "cached")
     heir.wait_for_function("durably.state === 'leader'")
     leader.evaluate("history.back()")
-    leader.wait_for_function(f"window.isOld && {FOLLOW}")
+    leader.wait_for_function(f"window.durably && {FOLLOW}")
     server.open_gate("cached/1")
 
-    assert leader.evaluate("waited")["output"] == {"total": 1}
+    assert leader.evaluate("(id) => durably.waitForRun(id)", run["id"])["output"] == {"total": 1}
     assert leader.evaluate("durably.jobs.anything.triggerAndWait(7).then(({ output }) => output)") == 7
     assert server.journal("cached") == {"cached/0": 1, "cached/1": 2}
 
@@ -246,14 +242,8 @@ def test_the_back_forward_cache_passes_leadership_on(launch: Callable[..., Brows
 def test_a_lone_page_goes_on_when_it_comes_back_from_the_cache(launch: Callable[..., Browser], server: Server) -> None:
     browser = launch(ignore_default_args=["--disable-back-forward-cache"])
     page = browser.open(test_page(server))
-    page.evaluate("() => { window.isOld = true; return durably.init(); }")
-    server.close_gate("lone-cached/1")
-    run = page.evaluate("durably.jobs.count.trigger({ label: 'lone-cached', steps: 2 })")
-    server.wait_for("lone-cached/1")
-    wait(page, run["id"])
-    see_python_idle(page)
+    cached_in_the_middle_of_a_run(page, server, "lone-cached")
 
-    page.goto(f"{server.url}/index.html")
     page.evaluate("history.back()")
     server.wait_for("lone-cached/1", times=2)
     server.open_gate("lone-cached/1")
@@ -261,6 +251,18 @@ def test_a_lone_page_goes_on_when_it_comes_back_from_the_cache(launch: Callable[
     assert page.evaluate("isOld")
     assert page.evaluate("waited")["output"] == {"total": 1}
     assert server.journal("lone-cached") == {"lone-cached/0": 1, "lone-cached/1": 2}
+
+
+def cached_in_the_middle_of_a_run(page: Page, server: Server, label: str) -> dict[str, Any]:
+    """Leave a page, marked as `isOld`, that waits for a run which is held in its second step, and return the run."""
+    server.close_gate(f"{label}/1")
+    run: dict[str, Any] = page.evaluate("(label) => durably.jobs.count.trigger({ label, steps: 2 })", label)
+    server.wait_for(f"{label}/1")
+    page.evaluate("void (window.isOld = true)")
+    wait(page, run["id"])
+    see_python_idle(page)
+    page.goto(f"{server.url}/index.html")
+    return run
 
 
 def wait(page: Page, run_id: str) -> None:
