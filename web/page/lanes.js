@@ -6,7 +6,7 @@
 import { CALLS } from '../shared/outbox.js';
 import { lanesOf } from '../shared/slots.js';
 
-/** @import { Changing, Entry, Outbox } from '../shared/outbox.js' */
+/** @import { Entry, Outbox } from '../shared/outbox.js' */
 
 export class Lanes {
   #outbox;
