@@ -97,12 +97,7 @@ export class Outbox {
 
   /** Move to all others what pages that are gone have left in their lanes. */
   async rescueAll() {
-    const slots = await freeSlots(this.#name);
-    if (slots.length === 0) return;
-    const transaction = this.#database.transaction(slots.flatMap(lanesOf));
-    const counts = await Promise.all(slots.map((slot) => Promise.all(lanesOf(slot).map((lane) => result(transaction.objectStore(lane).count())))));
-    const left = slots.filter((_, at) => counts[at]?.some((count) => count > 0));
-    for (const slot of left) await withFreeSlot(this.#name, slot, () => this.rescue(slot));
+    for (const slot of await freeSlots(this.#name)) await withFreeSlot(this.#name, slot, () => this.rescue(slot));
   }
 
   /**

@@ -5,7 +5,7 @@
  * share an object store. What is put into a lane waits for nobody. Knows the lanes and whose they are, not what is in them.
  */
 
-const SLOTS = 16; // a page beyond these has none, and puts its calls where all do
+const SLOTS = 8; // a page beyond these has none, and puts its calls where all do
 const LANES = 3; // one is free, as a rule, while the page's last calls are on their way out of the others
 
 /** @param {number} slot */
