@@ -57,6 +57,8 @@ HOLD_CALLS = """(async () => {
   await new Promise((resolve) => (calls.count().onsuccess = resolve));
   read();
 })()"""
+
+# Note why the leader refuses calls.
 HEAR_REFUSALS = """() => {
   window.refusals = [];
   const channel = new BroadcastChannel('durably:test');
@@ -332,6 +334,46 @@ def test_what_waits_in_the_lanes_of_a_closed_tab_is_applied_by_the_leader(
     wait_until(page, "(await durably.getRuns())[0]?.status === 'completed'")
     assert page.evaluate("durably.getRuns().then((runs) => runs.length)") == 1
     assert_empty(page)
+
+
+def test_a_lane_is_looked_into_only_while_no_page_can_take_it(browser: Browser, server: Server) -> None:
+    """A page that took it meanwhile would have its first calls wait, and lose them with a reload."""
+    page = browser.open(f"{server.url}/index.html")
+
+    looked, unlocked = page.evaluate(
+        """async () => {
+          const { Outbox } = await import('./durably/shared/outbox.js');
+          const outbox = await Outbox.open('test');
+          const [held, looked, unlocked] = [new Set(), [], []];
+          const { request } = LockManager.prototype;
+          LockManager.prototype.request = function (name, options, action) {
+            return request.call(this, name, options, async (lock) => {
+              if (lock) held.add(name);
+              await action(lock);
+              held.delete(name);
+            });
+          };
+          const { transaction } = IDBDatabase.prototype;
+          IDBDatabase.prototype.transaction = function (stores, ...rest) {
+            for (const lane of [stores].flat().filter((store) => store.startsWith('lane-'))) {
+              looked.push(lane);
+              if (!held.has(`durably:test:slot:${lane.split('-')[1]}`)) unlocked.push(lane);
+            }
+            return transaction.call(this, stores, ...rest);
+          };
+          await outbox.rescueAll();
+          return [new Set(looked).size, unlocked];
+        }"""
+    )
+
+    assert (looked, unlocked) == (24, [])
+
+
+def test_a_client_that_is_stopped_leaves_its_slot_to_others(page: Page) -> None:
+    slots = "(await navigator.locks.query()).held.filter(({ name }) => name.includes(':slot:')).length"
+
+    page.evaluate("() => durably.stop()")
+    wait_until(page, f"{slots} === 0")
 
 
 def test_a_cancellation_that_came_too_late_is_refused_in_the_same_words_again(

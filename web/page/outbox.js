@@ -11,6 +11,7 @@ import { whoIsAlive } from '../shared/tabs.js';
 
 /** @import { Call, ErrorMessage, Reply } from '../shared/protocol.js' */
 /** @import { Entry } from '../shared/outbox.js' */
+/** @import { Taken } from '../shared/slots.js' */
 
 const REMOVE_AFTER_MS = 100; // of the first answer
 
@@ -24,6 +25,8 @@ export class Sent {
   #outbox = null;
   /** @type {Lanes | Outbox | null} where calls are put */
   #way = null;
+  /** @type {Taken | null} */
+  #taken = null;
   /** @type {Map<string, Entry>} by the call */
   #entries = new Map();
   /** @type {Entry[]} answered, and to be removed */
@@ -77,6 +80,7 @@ export class Sent {
     const entries = [...this.#answered.splice(0), ...this.#entries.values()];
     this.#entries.clear();
     if (entries.length > 0) await this.#outbox?.remove(entries).catch((error) => console.warn(`durably: calls cannot be taken back: ${error}`));
+    this.#opening.catch(() => {}).then(() => this.#taken?.release());
   }
 
   /**
@@ -110,10 +114,11 @@ export class Sent {
 
   /** @param {(reason: string) => void} onLoss */
   async #open(onLoss) {
-    const [outbox, slot] = await Promise.all([Outbox.open(this.#database, onLoss), takeSlot(this.#database).catch(() => null)]);
-    const isFree = slot !== null && (await outbox.rescue(slot).then(() => true, () => false)); // what is left there, stays
+    const [outbox, taken] = await Promise.all([Outbox.open(this.#database, onLoss), takeSlot(this.#database).catch(() => null)]);
+    this.#taken = taken;
+    const isEmpty = taken !== null && (await outbox.rescue(taken.slot).then(() => true, () => false)); // else what is there, stays
     this.#outbox = outbox;
-    this.#way = isFree ? new Lanes(outbox, slot) : outbox;
+    this.#way = isEmpty ? new Lanes(outbox, taken.slot) : outbox;
     for (const entry of this.#entries.values()) this.#put(entry); // made before it was open
   }
 

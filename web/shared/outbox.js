@@ -135,10 +135,6 @@ export class Outbox {
     return { store: (name) => transaction.objectStore(name), committed };
   }
 
-  close() {
-    this.#database.close();
-  }
-
   /**
    * @param {string} store
    * @returns {Promise<Entry[]>}

@@ -4,6 +4,7 @@
  * Chromium drops a transaction that still waits for another when its page goes, and two wait for each other when they
  * share an object store. What is put into a lane waits for nobody. Knows the lanes and whose they are, not what is in them.
  */
+import { heldLocks, hold } from './locks.js';
 
 const SLOTS = 8; // a page beyond these has none, and puts its calls where all do
 const LANES = 3; // one is free, as a rule, while the page's last calls are on their way out of the others
@@ -13,18 +14,17 @@ export const lanesOf = (slot) => Array.from({ length: LANES }, (_, lane) => `lan
 
 export const EVERY_SLOT = Array.from({ length: SLOTS }, (_, slot) => slot);
 
+/** @typedef {{ slot: number, release: () => void }} Taken */
+
 /**
- * Take a free slot, for the life of this page.
+ * Take a free slot, for the life of this page or until it is released.
  * @param {string} database
- * @returns {Promise<number | null>} null when there is none
+ * @returns {Promise<Taken | null>} null when there is none
  */
 export async function takeSlot(database) {
   for (const slot of await freeSlots(database)) {
-    const isTaken = await new Promise((resolve, reject) => {
-      const hold = (/** @type {Lock | null} */ lock) => (resolve(lock !== null), lock && new Promise(() => {}));
-      navigator.locks.request(nameOf(database, slot), { ifAvailable: true }, hold).catch(reject);
-    });
-    if (isTaken) return slot;
+    const release = await hold(nameOf(database, slot), { ifAvailable: true });
+    if (release) return { slot, release };
   }
   return null;
 }
@@ -45,8 +45,7 @@ export async function withFreeSlot(database, slot, action) {
  * @param {string} database
  */
 export async function freeSlots(database) {
-  const { held = [] } = await navigator.locks.query();
-  const names = new Set(held.map(({ name }) => name));
+  const names = await heldLocks();
   return EVERY_SLOT.filter((slot) => !names.has(nameOf(database, slot)));
 }
 

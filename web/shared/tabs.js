@@ -2,6 +2,8 @@
  * The channel between the tabs of one database, and the sign that a tab is alive. Knows addresses, not messages.
  */
 
+import { heldLocks, hold } from './locks.js';
+
 /** @import { ToClient, ToEngine } from './protocol.js' */
 
 /**
@@ -55,17 +57,13 @@ export class Channel {
 }
 
 /**
- * Hold a lock, for the life of this page or worker, by which others see that it is alive.
+ * Show others that this page or worker is alive, by a lock.
  * @param {string} database
  * @param {string} tab
- * @returns {Promise<() => void>} its release, once it is held
+ * @returns {Promise<() => void>} ends it
  */
-export function showAlive(database, tab) {
-  return new Promise((resolve, reject) => {
-    navigator.locks
-      .request(nameOf(database, tab), () => new Promise((release) => resolve(() => release(undefined))))
-      .catch(reject);
-  });
+export async function showAlive(database, tab) {
+  return /** @type {() => void} */ (await hold(nameOf(database, tab)));
 }
 
 /**
@@ -84,8 +82,7 @@ export async function whenGone(database, tab, signal) {
  * @returns {Promise<(tab: string) => boolean>} tells whether a tab is alive
  */
 export async function whoIsAlive(database) {
-  const { held = [] } = await navigator.locks.query();
-  const names = new Set(held.map(({ name }) => name));
+  const names = await heldLocks();
   return (tab) => names.has(nameOf(database, tab));
 }
 
