@@ -11,6 +11,17 @@ from e2e.test_outbox import HOLD_CALLS, HOLD_MESSAGES, assert_empty, open_with_o
 
 SLOTS_TAKEN = "(await navigator.locks.query()).held.filter(({ name }) => name.includes(':slot:')).length"
 
+# Counts what this page puts, when it is issued and when it is committed.
+COUNT_PUTS = """() => {
+  [window.issued, window.committed] = [0, 0];
+  const { put } = IDBObjectStore.prototype;
+  IDBObjectStore.prototype.put = function (entry) {
+    issued += 1;
+    this.transaction.addEventListener('complete', () => (committed += 1));
+    return put.call(this, entry);
+  };
+}"""
+
 
 def test_the_calls_of_one_task_are_kept_in_one_commit_and_moved_in_another(page: Page) -> None:
     commits = page.evaluate(
@@ -86,3 +97,31 @@ def test_a_client_that_is_stopped_leaves_its_slot_to_others(page: Page) -> None:
     page.evaluate("() => durably.stop()")
 
     wait_until(page, f"{SLOTS_TAKEN} === 0")
+
+
+def test_the_browser_has_looked_for_room_once_the_outbox_is_open(browser: Browser, server: Server) -> None:
+    """Chromium drops a commit that waits for it to look how much room there is, as the first one does."""
+    page = browser.open(f"{server.url}/index.html")
+    page.evaluate(COUNT_PUTS)
+
+    committed = page.evaluate("open() ?? durably.rejectedCalls().then(() => committed)")
+
+    assert committed == 1
+    assert_empty(page)
+
+
+def test_the_browser_looks_for_room_again_before_a_click(page: Page) -> None:
+    page.evaluate(COUNT_PUTS)
+    page.evaluate(
+        """() => {
+          const { now } = performance;
+          performance.now = () => now.call(performance) + 31_001; // it has forgotten
+          addEventListener('click', () => (window.atClick = issued));
+        }"""
+    )
+
+    page.mouse.click(100, 100)
+    page.mouse.click(100, 100)
+    page.wait_for_function("committed > 0")
+
+    assert page.evaluate("[atClick, issued]") == [1, 1]

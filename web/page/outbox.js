@@ -14,6 +14,8 @@ import { whoIsAlive } from '../shared/tabs.js';
 /** @import { Taken } from '../shared/slots.js' */
 
 const REMOVE_AFTER_MS = 100; // of the first answer
+const LOOK_AGAIN_AFTER_MS = 31_000; // when Chromium does not know any more how much room there is
+const GESTURES = ['pointerdown', 'keydown']; // those of a click come before it
 
 /** The calls of one tab that are on their way. */
 export class Sent {
@@ -31,6 +33,8 @@ export class Sent {
   #entries = new Map();
   /** @type {Entry[]} answered, and to be removed */
   #answered = [];
+  #lookedForRoomAt = 0;
+  #end = new AbortController();
   /** Resolves once the last call that was made is stored, or cannot be. */
   kept = Promise.resolve();
 
@@ -44,7 +48,9 @@ export class Sent {
     this.#tab = tab;
     this.#opening = this.#open(onLoss);
     this.#opening.catch((error) => console.warn(`durably: calls are not kept until they are answered: ${error}`));
-    addEventListener('pagehide', this.#removeAnswered);
+    const { signal } = this.#end;
+    addEventListener('pagehide', this.#removeAnswered, { signal });
+    for (const gesture of GESTURES) addEventListener(gesture, this.#lookAgainForRoom, { capture: true, passive: true, signal });
   }
 
   /**
@@ -76,7 +82,7 @@ export class Sent {
    * @returns {Promise<void>} resolves when they are gone, or nothing can be done about it
    */
   async withdraw() {
-    removeEventListener('pagehide', this.#removeAnswered);
+    this.#end.abort();
     const entries = [...this.#answered.splice(0), ...this.#entries.values()];
     this.#entries.clear();
     if (entries.length > 0) await this.#outbox?.remove(entries).catch((error) => console.warn(`durably: calls cannot be taken back: ${error}`));
@@ -120,7 +126,18 @@ export class Sent {
     this.#outbox = outbox;
     this.#way = isEmpty ? new Lanes(outbox, taken.slot) : outbox;
     for (const entry of this.#entries.values()) this.#put(entry); // made before it was open
+    await this.#lookForRoom();
   }
+
+  async #lookForRoom() {
+    this.#lookedForRoomAt = performance.now();
+    await this.#outbox?.lookForRoom().catch(() => {}); // there is none, or the outbox is closed: what is put will tell
+  }
+
+  /** Before what the user is about to do, for which it would be too late. */
+  #lookAgainForRoom = () => {
+    if (performance.now() - this.#lookedForRoomAt > LOOK_AGAIN_AFTER_MS) void this.#lookForRoom();
+  };
 
   async #rejectedEntries() {
     return (await this.#all()).filter(({ rejection }) => rejection);

@@ -90,6 +90,18 @@ export class Outbox {
     return this.#change((calls) => entries.forEach(({ tab, number }) => calls.delete([tab, number])));
   }
 
+  /**
+   * Have the browser look how much room there is. Chromium does before it commits what was put, unless it did so within
+   * 30 s (`kBucketSpaceCacheTimeLimit` in its bucket_context.h), and drops a commit that waits for it when the page goes.
+   * @returns {Promise<void>} resolves when it has looked
+   */
+  lookForRoom() {
+    return this.#change((calls) => {
+      calls.put({ tab: '', number: 0 });
+      calls.delete(['', 0]);
+    });
+  }
+
   /** @returns {Promise<Entry[]>} in the order of each tab's calls; not those in lanes */
   entries() {
     return this.#read(CALLS);
