@@ -211,9 +211,9 @@ def browser(launch: Callable[..., Browser]) -> Browser:
 
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Page:
-    """The test page with an engine on the database `test`, ready."""
+    """The test page with an engine on the database `test`, ready, and with its outbox open."""
     page = browser.open(test_page(server))
-    page.evaluate("durably.init()")
+    page.evaluate("Promise.all([durably.init(), durably.rejectedCalls()])")
     return page
 
 

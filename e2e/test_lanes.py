@@ -91,6 +91,32 @@ def test_a_lane_is_looked_into_only_while_no_page_can_take_it(browser: Browser, 
     assert (looked, unlocked) == (24, [])
 
 
+def test_what_cannot_be_moved_out_of_a_lane_keeps_nothing_else_back(browser: Browser, server: Server) -> None:
+    page = browser.open(f"{server.url}/index.html")
+
+    found = page.evaluate(
+        """async () => {
+          const { Outbox } = await import('./durably/shared/outbox.js');
+          const outbox = await Outbox.open('test');
+          const numbers = async () => (await outbox.entries()).map(({ number }) => number);
+          await outbox.put({ tab: 'gone', number: 1 });
+          const { store, committed } = outbox.begin(['lane-0-0']);
+          store('lane-0-0').put({ tab: 'gone', number: 2 });
+          await committed;
+
+          const { put } = IDBObjectStore.prototype;
+          IDBObjectStore.prototype.put = () => { throw new DOMException('full', 'QuotaExceededError'); };
+          await outbox.rescueAll();
+          const whileFull = await numbers();
+          IDBObjectStore.prototype.put = put;
+          await outbox.rescueAll();
+          return [whileFull, await numbers()];
+        }"""
+    )
+
+    assert found == [[1], [1, 2]]
+
+
 def test_a_client_that_is_stopped_leaves_its_slot_to_others(page: Page) -> None:
     wait_until(page, f"{SLOTS_TAKEN} === 1")
 

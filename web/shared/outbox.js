@@ -107,9 +107,10 @@ export class Outbox {
     return this.#read(CALLS);
   }
 
-  /** Move to all others what pages that are gone have left in their lanes. */
+  /** Move to all others what pages that are gone have left in their lanes. What cannot be moved, say on a full disk, stays. */
   async rescueAll() {
-    for (const slot of await freeSlots(this.#name)) await withFreeSlot(this.#name, slot, () => this.rescue(slot));
+    const stays = (/** @type {unknown} */ error) => console.warn(`durably: calls of a page that is gone have to wait: ${error}`);
+    for (const slot of await freeSlots(this.#name)) await withFreeSlot(this.#name, slot, () => this.rescue(slot).catch(stays));
   }
 
   /**
