@@ -261,6 +261,14 @@ def test_a_new_build_does_not_use_the_snapshot_of_the_old(
     assert boots.again()["warm"]
 
 
+def test_the_engines_worker_starts_no_other(altered: Callable[..., Server], browser: Browser, site: Path) -> None:
+    """In Firefox it may block for ever then, once in some forty times on a busy machine."""
+    main = (site / "durably/worker/main.js").read_bytes()
+    page = browser.open(test_page(altered("durably/worker/main.js", b"delete globalThis.Worker;" + main)))
+    page.evaluate("durably.init()")
+    page.evaluate(KEPT)
+
+
 def test_boots_where_nothing_can_be_kept(altered: Callable[..., Server], browser: Browser, site: Path) -> None:
     main = (site / "durably/worker/main.js").read_bytes()
     page = browser.open(test_page(altered("durably/worker/main.js", b"delete globalThis.caches;" + main)))

@@ -3,8 +3,9 @@
  */
 import { helloOf } from '../shared/protocol.js';
 import { Calls } from '../shared/rpc.js';
+import { Snapshotting } from './snapshotting.js';
 
-/** @import { OpenParams, ToClient, ToEngine } from '../shared/protocol.js' */
+/** @import { OpenParams, SnapshotRequest, ToClient, ToEngine } from '../shared/protocol.js' */
 
 /**
  * @typedef {object} Owner
@@ -24,6 +25,7 @@ export class OwnEngine {
   #isFirst = true;
   #retries = 0;
   #pings = new Calls((ping) => this.post(ping));
+  #snapshotting = new Snapshotting();
 
   /**
    * @param {OpenParams} params
@@ -48,6 +50,7 @@ export class OwnEngine {
 
   /** End the worker, which frees the lock for the next. What it may still say while it computes is not heard. */
   end() {
+    this.#snapshotting.end();
     if (this.#worker === null) return;
     this.#worker.onmessage = null;
     this.#worker.onerror = ignore;
@@ -72,9 +75,10 @@ export class OwnEngine {
 
   /**
    * @param {Worker} worker
-   * @param {ToClient} message
+   * @param {ToClient | SnapshotRequest} message
    */
   #receive(worker, message) {
+    if (message.type === 'snapshot') return this.#snapshotting.begin(message.modules);
     if (message.type === 'reply' && this.#pings.settle(message)) return;
     if (message.type === 'state' && message.error?.name === 'LoadError') return this.#retry(worker, () => this.#owner.receive(message));
     if (message.type === 'state' && (message.stage === 'ready' || message.state === 'follower')) this.#retries = 0;

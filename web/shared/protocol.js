@@ -124,6 +124,9 @@ export const WITHOUT_PYTHON = /** @type {const} */ (['stop', 'read', 'exportData
  * @property {Notice | null} notice
  * @property {ErrorMessage} [error]
  *
+ * @typedef {{ type: 'snapshot', modules: string }} SnapshotRequest  to the page alone: to have a snapshot of Python made, with
+ *   these modules (JSON) imported
+ *
  * @typedef {Hello | Call} ToEngine
  * @typedef {Reply | EventMessage | State} ToClient
  */

@@ -13,7 +13,6 @@ import { measured, tellStages } from './stages.js';
 /** @import { Snapshot } from './snapshot.js' */
 
 const WAKE = 'import sys; sys.modules["durably_wasm.browser.snapshot"].wake()'; // it is in the memory
-const PAUSE_MS = 1000; // after `ready`, for what the page does first
 
 /** @type {{ pyodide: Pyodide, warm: boolean } | null} the Python of this worker; warm: it was started from a snapshot */
 let booted = null;
@@ -36,15 +35,15 @@ export async function bootPython(onStage) {
 }
 
 /**
- * Tell how the boot went and, unless Python was started from a snapshot, have one made for the next time.
+ * Tell how the boot went.
+ * @returns {string | null} JSON, the modules that a snapshot for the next time should have imported; null when none is to
+ *   be made, because Python was started from one
  */
 export function finishBoot() {
-  if (booted === null) return;
+  if (booted === null) return null;
   tellStages({ warm: booted.warm });
-  if (booted.warm || !canKeep()) return;
-  const modules = booted.pyodide.pyimport('durably_wasm.browser.snapshot').imported_modules?.();
-  const url = new URL('snapshotting.js', import.meta.url);
-  setTimeout(() => new Worker(url, { type: 'module' }).postMessage(modules), PAUSE_MS);
+  if (booted.warm || !canKeep()) return null;
+  return booted.pyodide.pyimport('durably_wasm.browser.snapshot').imported_modules?.() ?? null;
 }
 
 /**

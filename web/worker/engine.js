@@ -26,6 +26,7 @@ import { toErrorMessage } from '../shared/rpc.js';
  * @property {(stage: Stage) => void} enter
  * @property {(epoch: number) => void} begin  called when calls may be applied
  * @property {() => void} lead  called when it is ready
+ * @property {(modules: string) => void} askForSnapshot
  * @property {(error: ErrorMessage) => void} fail
  */
 
@@ -92,7 +93,8 @@ export class Engine {
     this.#isReady = true;
     this.#outlet.lead();
     for (const call of this.#early.splice(0)) this.#pass(call);
-    finishBoot();
+    const modules = finishBoot();
+    if (modules !== null) this.#outlet.askForSnapshot(modules);
   }
 
   /** @returns {Promise<Host | null>} null when it has failed, and that was told */

@@ -77,6 +77,7 @@ async function open(params) {
       enter: (stage) => tell({ stage }),
       begin: (epoch) => void (state = { ...state, epoch }),
       lead: () => tell({ state: 'leader', stage: 'ready', notice }),
+      askForSnapshot: (modules) => postMessage({ type: 'snapshot', modules }),
     });
     if (!hasFollowed) for (const call of early) engine.take(call); // else the page has sent them to the leader, or will again
     early = [];
