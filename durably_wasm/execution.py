@@ -62,6 +62,7 @@ class Execution:
         self._job: asyncio.Task[_Outcome] | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._renewal_fails = False
+        self._ends = False  # from here on no renewal may see an end whose writer does not know of it yet
 
     @property
     def waits_for_store(self) -> bool:
@@ -80,9 +81,8 @@ class Execution:
 
     async def renew_if_overdue(self) -> None:
         """Renew the lease if that was due a whole lease ago: the machine was asleep, and the lease is over."""
-        if self._attempt.stopped is None and self._clock.now() - self._renewed >= timedelta(
-            milliseconds=self._options.lease_ms
-        ):
+        overdue = self._clock.now() - self._renewed >= timedelta(milliseconds=self._options.lease_ms)
+        if overdue and not self._ends and self._attempt.stopped is None:
             await self._renew_lease()
 
     async def run_to_end(self) -> None:
@@ -96,8 +96,9 @@ class Execution:
             await self._attempt.end_steps()
             await self._progress.flush()
             await self._before_end(self.run.id)
+            self._ends = True
             if self._renewal is not None:
-                self._renewal.cancel()  # it must not see an end whose writer does not know of it yet
+                self._renewal.cancel()
             if outcome is not None and self._attempt.stopped is None:
                 await to_its_end(self._write_end(outcome), on_cancel=lambda: self.stop(_worker_cancelled()))
         except StopExecution:

@@ -334,6 +334,31 @@ class TestOwnRun:
         assert len(of_type(events, "run:leased")) == 1 and of_type(events, "worker:error") == []
         await at_once(durably.stop())
 
+    async def test_is_not_renewed_by_another_slots_claim_once_it_ends(
+        self, engine: Engine, record: Record, settle: Settle, clock: FakeClock, intercept: Intercept, at_once: AtOnce
+    ) -> None:
+        @job_of
+        async def job(step: StepContext) -> None:
+            await step.run("blocks", lambda: clock.advance(90_000))
+
+        known = asyncio.Event()
+        store = intercept(MemoryStore())
+        store.after("complete_run", known.wait)
+        durably = engine(job, store=store, max_concurrent_runs=2)
+        events = record(durably)
+        await durably.init()
+        run = await durably.jobs.job.trigger()
+        await settle()
+        assert (await found(durably, run.id)).status == "completed"
+
+        await durably.jobs.job.trigger()
+        await settle()
+        known.set()
+        await settle()
+
+        assert len(of_type(events, "run:complete")) == 2 and of_type(events, "worker:error") == []
+        await at_once(durably.stop())
+
 
 class TestConcurrencyKey:
     async def test_is_held_over_all_jobs_until_the_run_has_ended(
