@@ -37,7 +37,7 @@ export async function bootPython(onStage) {
 /**
  * Tell how the boot went.
  * @returns {string | null} JSON, the modules that a snapshot for the next time should have imported; null when none is to
- *   be made, because Python was started from one
+ *   be made: Python was started from one, or none can be kept
  */
 export function finishBoot() {
   if (booted === null) return null;
