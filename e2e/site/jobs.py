@@ -1,5 +1,6 @@
 """Jobs whose steps tell the test server that they ran, and stop there at a gate that the test opens."""
 
+import asyncio
 import ctypes
 import math
 import secrets
@@ -131,8 +132,9 @@ async def stray(step: StepContext, input: str) -> None:
 
 async def throw_in_the_worker(label: str) -> None:
     await journal(f"{label}/throw")
+    await pyfetch(f"/gate/{label}/throw")
     js.eval("setTimeout(() => { throw new Error('a stray error') })")
-    await pyfetch(f"/gate/{label}/thrown")
+    await asyncio.Event().wait()
 
 
 @define_job("blocked")
