@@ -67,6 +67,7 @@ export class Engine {
       meet: outlet.meet,
       state: outlet.state,
     });
+    addEventListener('error', () => this.#rest());
     const onEnd = (/** @type {Error} */ reason) => outlet.fail(toErrorMessage(reason));
     this.#opening = openStore(kind, params.database, { onNotice: outlet.tellNotice, onEnd, migrated: this.#migrated.promise });
   }
@@ -151,14 +152,21 @@ export class Engine {
   }
 
   /**
-   * Python is dead, and whatever it was doing. The page, which hears of it as of any error here, puts another worker in
-   * this one's place; until then, calls are not answered, and the lock is held.
+   * Python is dead, and whatever it was doing: an error like any other.
    * @param {unknown} error
    */
   #die(error) {
-    this.#host = null;
     addEventListener('unhandledrejection', (event) => event.preventDefault()); // what still calls Python fails
     reportError(error);
+  }
+
+  /**
+   * An error was caught by nobody. The page, which hears of it too, puts another worker in this one's place; until then,
+   * calls are not answered, nor is the page's report of this death counted here, and the lock is held.
+   */
+  #rest() {
+    this.#host = null;
+    void this.#deliveries.end();
   }
 
   /** @param {Call} call */
