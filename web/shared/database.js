@@ -95,13 +95,15 @@ function isFull(error) {
 }
 
 /**
- * Whether the connection may be dead, so that a new one is worth a try: it was closed (`InvalidStateError`), the browser
- * ended its transactions (`AbortError`), or its server is gone (`UnknownError` in WebKit).
+ * Whether a new connection is worth a try: the old one may be dead, since it was closed (`InvalidStateError`), the browser
+ * ended its transactions (`AbortError`), or its server is gone (`UnknownError` in WebKit); or a transaction ended before its
+ * next request (`TransactionInactiveError`), since Firefox runs no promise job while a page waits in `alert()` or for a
+ * synchronous request, but goes on telling what IndexedDB has done.
  * @param {unknown} error
  */
 export function isLoss(error) {
   const { name } = error instanceof Error ? error : { name: '' };
-  return ['InvalidStateError', 'AbortError', 'UnknownError'].includes(name) && !isFull(error);
+  return ['InvalidStateError', 'AbortError', 'UnknownError', 'TransactionInactiveError'].includes(name) && !isFull(error);
 }
 
 /** @param {string} name */

@@ -158,7 +158,7 @@ function combinations(lists) {
 
 /**
  * Promises of IndexedDB requests resolve inside the request's own callback, so the transaction is still active in
- * what follows an `await` of one.
+ * what follows an `await` of one. Not so where promise jobs are held back: see `isLoss` in `database.js`.
  * @template T
  * @param {IDBRequest<T>} request
  * @returns {Promise<T>}
