@@ -20,9 +20,12 @@ from durably_wasm.models import (
     RunFilter,
     TriggerItem,
     TriggerResult,
+    UnreadableRun,
+    UnreadableTriggerResult,
     WaitResult,
 )
 from durably_wasm.payloads import JsonValue
+from durably_wasm.schema import explain
 from durably_wasm.triggering import Triggering
 from durably_wasm.waiting import OnLog, OnProgress, wait_for_run
 
@@ -80,8 +83,7 @@ class JobHandle(Generic[In, Out]):
             coalesce=coalesce,
             labels=labels,
         )
-        result = await self._triggering.enqueue(new)
-        return TriggerResult(**_typed(self._definition, result.run), disposition=result.disposition)
+        return _typed_result(self._definition, await self._triggering.enqueue(new))
 
     async def batch_trigger(
         self, items: Sequence[In | Mapping[str, object] | TriggerItem[Any]]
@@ -95,9 +97,7 @@ class JobHandle(Generic[In, Out]):
             ConflictError: A pending run has one of the concurrency keys.
         """
         results = await self._batch(items, self._definition.input_to_json)
-        return [
-            TriggerResult(**_typed(self._definition, result.run), disposition=result.disposition) for result in results
-        ]
+        return [_typed_result(self._definition, result) for result in results]
 
     async def batch_trigger_json(
         self, items: Sequence[TriggerItem[JsonValue]], *, call_id: str | None = None
@@ -144,7 +144,10 @@ class JobHandle(Generic[In, Out]):
             on_progress=on_progress,
             on_log=on_log,
         )
-        output = self._definition.output_schema.from_json(run.output)
+        typed = _typed(self._definition, run)
+        if typed.decode_error is not None:
+            raise ValidationError(typed.decode_error)
+        output: Any = typed.output
         return WaitResult(id=run.id, output=output, disposition=triggered.disposition)
 
     async def _batch(
@@ -173,7 +176,7 @@ class JobHandle(Generic[In, Out]):
     async def get_run(self, run_id: str) -> Run[In, Out] | None:
         """Return a run of this job, or None when there is none or it is another job's."""
         run = await self._environment.store.get_run(run_id)
-        return None if run is None or run.job_name != self.name else Run(**_typed(self._definition, run))
+        return None if run is None or run.job_name != self.name else _typed(self._definition, run)
 
     async def get_runs(
         self,
@@ -185,7 +188,7 @@ class JobHandle(Generic[In, Out]):
     ) -> list[Run[In, Out]]:
         """Return this job's runs that match, newest first; see `Durably.get_runs`."""
         found = await self._environment.store.get_runs(RunFilter(status, self.name, labels, limit, offset))
-        return [Run(**_typed(self._definition, run)) for run in found]
+        return [_typed(self._definition, run) for run in found]
 
 
 class Jobs(Mapping[str, JobHandle[Any, Any]]):
@@ -210,11 +213,24 @@ class Jobs(Mapping[str, JobHandle[Any, Any]]):
         return len(self._handles)
 
 
-def _typed(definition: JobDefinition[In, Out], run: Run) -> dict[str, Any]:
-    """Return a run's fields, its input and output as the declared types."""
-    output = definition.output_schema.from_json(run.output) if run.status == "completed" else None
-    return {**_values(run), "input": definition.input_schema.from_json(run.input), "output": output}
+def _typed(definition: JobDefinition[In, Out], run: Run) -> Run[In, Out]:
+    """Return a run with its input and output as the declared types or, where they do not fit those, with the reason."""
+    values: dict[str, Any] = _values(run)
+    try:
+        input = definition.input_schema.from_json(run.input)
+        output = definition.output_schema.from_json(run.output) if run.status == "completed" else None
+    except Exception as error:  # a user's validator may raise anything
+        reason = f"Run {run.id} does not fit job {run.job_name!r} any more: {explain(error)}"
+        return UnreadableRun(**values, reason=reason)
+    return Run(**{**values, "input": input, "output": output})
 
 
-def _values(run: Run) -> dict[str, Any]:
+def _typed_result(definition: JobDefinition[In, Out], result: EnqueueResult) -> TriggerResult[In, Out]:
+    run, disposition = _typed(definition, result.run), result.disposition
+    if run.decode_error is None:
+        return TriggerResult(**_values(run), disposition=disposition)
+    return UnreadableTriggerResult(**_values(run), disposition=disposition, reason=run.decode_error)
+
+
+def _values(run: Run[Any, Any]) -> dict[str, Any]:
     return {name: getattr(run, name) for name in _FIELDS}

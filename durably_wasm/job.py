@@ -39,16 +39,21 @@ class JobDefinition(Generic[In, Out]):
         """Validate an input, an instance of the declared type or plain data, and return the JSON value to store.
 
         Raises:
-            ValidationError: It does not fit; the message names the job and every field at fault.
+            ValidationError: It does not fit, or would not be read back equal; the message names the job and every field
+                at fault.
         """
-        try:
-            return self.input_schema.to_json(self.input_schema.validate(value))
-        except Exception as error:  # a user's validator may raise anything
-            raise ValidationError(f"Invalid input for job {self.name!r}: {explain(error)}") from error
+        return self._checked(self.input_schema.validate, value)
 
     def check_json_input(self, value: JsonValue) -> JsonValue:
         """Validate an input that comes as JSON, where text may stand for dates or bytes; else as `input_to_json`."""
         try:
+        return self._checked(self.input_schema.validate_json, value)
+
+    def check_stored_input(self, value: JsonValue) -> JsonValue:
+        """Validate an input that was stored for an earlier run; else as `input_to_json`."""
+        return self._checked(self.input_schema.from_json, value)
+
+    def _checked(self, validate: Callable[[Any], In], value: object) -> JsonValue:
             return self.input_schema.to_json(self.input_schema.from_json(value))
         except Exception as error:
             raise ValidationError(f"Invalid input for job {self.name!r}: {explain(error)}") from error

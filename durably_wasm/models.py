@@ -83,12 +83,41 @@ class Run(Generic[In, Out]):
     created_at: str
     updated_at: str
 
+    @property
+    def decode_error(self) -> str | None:
+        """Why ``input`` and ``output`` are not the declared types; None when they are, or when none are asked for."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TriggerResult(Run[In, Out]):
     """The run that a trigger led to: a new one, or the one that its keys lead to."""
 
     disposition: Disposition
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnreadableRun(Run[In, Out]):
+    """A run whose ``input`` or ``output`` does not fit its job's declared types any more: both stay JSON values."""
+
+    reason: str
+
+    @property
+    def decode_error(self) -> str:
+        """What does not fit."""
+        return self.reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnreadableTriggerResult(TriggerResult[In, Out]):
+    """What a trigger led to, if that is an `UnreadableRun`."""
+
+    reason: str
+
+    @property
+    def decode_error(self) -> str:
+        """What does not fit."""
+        return self.reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

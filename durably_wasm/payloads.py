@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import TypeAlias
+from reprlib import Repr
+from typing import Any, TypeAlias
 
 JsonValue: TypeAlias = bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"] | None
 
 _ATOMS = (bool, int, str)
+_LARGEST_BITS = 14_280  # of an integer: Python writes no more than 4,300 digits (`sys.set_int_max_str_digits`)
+_REPR = Repr()
+_REPR.maxstring = _REPR.maxother = 100
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
@@ -37,34 +42,45 @@ def to_json(value: object, *, fallback: Callable[[object], str] | None = None) -
     become what pydantic makes of them, bytes become base64 text. What pydantic does not know goes to `fallback`.
 
     Raises:
-        TypeError: The type has no JSON form, or a dict has a key that is not text; the message names the type.
-        ValueError: A number is NaN or infinite, or the value contains itself.
+        TypeError: The type has no JSON form, a dict has a key that is not text, or a secret or an excluded field would
+            be missing; the message names the type.
+        ValueError: A number is NaN, infinite or too large, or the value contains itself.
     """
     try:
         return _to_json(value, fallback)
     except RecursionError as error:
-        raise ValueError(f"{_name(value)} is circular or nested too deeply for JSON") from error
+        raise ValueError(f"{type_name(value)} is circular or nested too deeply for JSON") from error
 
 
-def check_finite(dumped: object) -> None:
-    """Raise ValueError if there is a NaN or an infinity in what pydantic dumped as Python values.
+def type_name(value: object) -> str:
+    """Return the name of a value's class, with its module unless that is `builtins`."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
-    Where a type is `Any`, pydantic turns them into null in JSON without a word.
-    """
-    if isinstance(dumped, float):
-        _finite(dumped)
-    elif isinstance(dumped, dict):
-        for item in dumped.values():
-            check_finite(item)
-    elif isinstance(dumped, list | tuple | set | frozenset):
-        for item in dumped:
-            check_finite(item)
+
+def short_repr(value: object) -> str:
+    """Return a value's `repr`, shortened in the middle, or its class's name where it has none."""
+    try:
+        return _REPR.repr(value)
+    except Exception:  # a user's own `__repr__` may raise anything, and that of an integer does when it is large
+        return f"<{type_name(value)}>"
+
+
+def is_utf8(text: str) -> bool:
+    """Say whether UTF-8 can write a text: not where it has half a surrogate pair."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _to_json(value: object, fallback: Callable[[object], str] | None) -> JsonValue:
     kind = type(value)
     if value is None or (isinstance(value, bool | int | str) and kind in _ATOMS):
-        return value
+        return _writable(value) if isinstance(value, int) else value
     if isinstance(value, float):
         return _finite(value)
     if isinstance(value, dict):
@@ -80,13 +96,42 @@ def _by_pydantic(value: object, fallback: Callable[[object], str] | None) -> Jso
     # imported here, so that rows and events can be imported before any compiled extension: see browser/snapshot.py
     from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+    if fallback is None:
+        _check_whole(value)
     try:
-        if serializer := getattr(value, "__pydantic_serializer__", None):
-            check_finite(serializer.to_python(value))
         result: JsonValue = to_jsonable_python(value, bytes_mode="base64", fallback=fallback)
     except (PydanticSerializationError, UnicodeDecodeError) as error:
-        raise TypeError(f"{_name(value)} has no JSON form ({error})") from error
+        raise TypeError(f"{type_name(value)} has no JSON form ({error})") from error
     return result
+
+
+def _check_whole(value: object) -> None:
+    """Refuse what pydantic masks, leaves out or turns into null without a word.
+
+    Raises:
+        TypeError: There is a secret, or a field that is excluded and has a value of its own.
+        ValueError: There is a NaN or an infinity.
+    """
+    if isinstance(value, float):
+        _finite(value)
+    elif hasattr(value, "get_secret_value"):
+        raise TypeError(f"{type_name(value)} has no JSON form: it is masked")
+    elif isinstance(value, Mapping):
+        _check_whole([*value.values()])
+    elif isinstance(value, list | tuple | set | frozenset | deque):
+        for item in value:
+            _check_whole(item)
+    elif hasattr(value, "__pydantic_fields__"):
+        _check_fields(value)
+
+
+def _check_fields(record: Any) -> None:
+    for name, field in type(record).__pydantic_fields__.items():
+        value = getattr(record, name, None)
+        if field.exclude and value != field.get_default():
+            raise TypeError(f"{type_name(record)} has no faithful JSON form: its field {name!r} is excluded")
+        _check_whole(value)
+    _check_whole(getattr(record, "__pydantic_extra__", None))
 
 
 def _finite(value: float) -> float:
@@ -95,12 +140,13 @@ def _finite(value: float) -> float:
     return float(value)
 
 
+def _writable(value: int) -> int:
+    if value.bit_length() > _LARGEST_BITS:
+        raise ValueError(f"int has {value.bit_length()} bits, and numbers of at most {_LARGEST_BITS} are stored")
+    return value
+
+
 def _key(key: object) -> str:
     if type(key) is not str:
-        raise TypeError(f"dict key {key!r} is {_name(key)}, and JSON keys are text")
+        raise TypeError(f"dict key {key!r} is {type_name(key)}, and JSON keys are text")
     return key
-
-
-def _name(value: object) -> str:
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

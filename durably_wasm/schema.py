@@ -17,13 +17,15 @@ from pydantic import PydanticUserError, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError
 from pydantic_core import CoreConfig, PydanticSerializationError, SchemaSerializer, SchemaValidator
 
+from durably_wasm.equality import difference
 from durably_wasm.errors import ValidationError, message_of
-from durably_wasm.payloads import JsonValue, check_finite, encode, to_json
+from durably_wasm.payloads import JsonValue, encode, is_utf8, short_repr, to_json, type_name
 
 T = TypeVar("T")
 
 UNDECLARED: Any = type("Undeclared", (), {"__repr__": lambda self: "<from annotation>"})()
 
+_ANYTHING = (UNDECLARED, Any, object)
 _VALUES = frozenset({"default", "expected", "members", "metadata"})  # in a core schema: no schemas, but users' values
 _BYTES_AS_BASE64 = CoreConfig(ser_json_bytes="base64", val_json_bytes="base64")
 
@@ -35,11 +37,12 @@ _of_functions: WeakKeyDictionary[Callable[..., object], Schema[Any]] = WeakKeyDi
 class Schema(Generic[T]):
     """One declared type: checks Python values, and turns them into JSON values and back.
 
-    Without a declared type any JSON value passes as it is.
+    Stored values are read back equal, or they are refused when they are written. Without a declared type any JSON value
+    passes as it is.
     """
 
     def __init__(self, declared: object) -> None:
-        self._core = None if declared is UNDECLARED else _Core(declared)
+        self._core = None if any(declared is anything for anything in _ANYTHING) else _Core(declared)
 
     def validate(self, value: object) -> T:
         """Return `value` as the declared type.
@@ -52,42 +55,75 @@ class Schema(Generic[T]):
         validated: T = self._core.validator.validate_python(value)
         return validated
 
-    def to_json(self, value: T) -> JsonValue:
-        """Return the JSON value to store.
-
-        Raises:
-            TypeError, ValueError: JSON cannot hold it; the message names the type.
-        """
-        if self._core is None:
-            return to_json(value)
-        dump = self._core.serializer.to_python
-        try:
-            check_finite(dump(value, round_trip=True))
-            dumped = dump(value, mode="json", by_alias=True, round_trip=True)
-        except (PydanticSerializationError, UnicodeDecodeError) as error:
-            raise TypeError(str(error)) from error
-        return to_json(dumped)
-
-    def from_json(self, value: JsonValue) -> T:
-        """Return what a JSON value stands for.
+    def validate_json(self, value: JsonValue) -> T:
+        """Return what a JSON value from elsewhere stands for: it names fields by their aliases or by their names.
 
         Raises:
             pydantic.ValidationError: It does not fit.
         """
+        return self._read(value, by_alias=True)
+
+    def to_json(self, value: T) -> JsonValue:
+        """Return the JSON value to store; see `round_trip`."""
+        return self.round_trip(value)[0]
+
+    def round_trip(self, value: T) -> tuple[JsonValue, T]:
+        """Return the JSON value to store, and what will be read back from it.
+
+        Raises:
+            TypeError, ValueError: JSON cannot hold the value, or what is read back would not equal it (see `equality`);
+                the message names the place in it and the type.
+        """
+        if self._core is None:
+            stored = to_json(value)
+            return stored, stored  # type: ignore[return-value]  # T is JsonValue then
+        try:
+            stored = to_json(self._core.dump(value))
+            back = self.from_json(stored)
+        except (PydanticSerializationError, UnicodeDecodeError) as error:
+            raise TypeError(str(error)) from error
+        except pydantic.ValidationError as error:
+            fault = _unwritable_text(stored) or f"{type_name(value)} would not be read back: {explain(error)}"
+            raise TypeError(fault) from error
+        if changed := difference(value, back):
+            raise TypeError(str(changed))
+        return stored, back
+
+    def from_json(self, value: JsonValue) -> T:
+        """Return what a stored JSON value stands for.
+
+        Raises:
+            pydantic.ValidationError: It does not fit: it was stored under another declaration.
+        """
+        return self._read(value, by_alias=False)
+
+    def _read(self, value: JsonValue, *, by_alias: bool) -> T:
         if self._core is None:
             return value  # type: ignore[return-value]  # T is JsonValue then
-        validated: T = self._core.validator.validate_json(encode(value), by_alias=True, by_name=True)
+        validated: T = self._core.validator.validate_json(encode(value), by_alias=by_alias, by_name=True)
         return validated
 
 
 _ANY: Schema[Any] = Schema(UNDECLARED)
 
 
+def _unwritable_text(value: JsonValue, path: str = "") -> str | None:
+    """Name the place of a text in a JSON value that UTF-8 cannot write; pydantic reads no JSON that has one."""
+    if isinstance(value, str) and not is_utf8(value):
+        place = f"{path.removeprefix('.')}: " if path else ""
+        return f"{place}str {short_repr(value)} has half a surrogate pair, which UTF-8 cannot write"
+    parts: list[tuple[str, JsonValue]] = []
+    if isinstance(value, dict):
+        parts = [(f"{path}.{key}", part) for key, item in value.items() for part in (key, item)]
+    elif isinstance(value, list):
+        parts = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+    return next((fault for part, item in parts if (fault := _unwritable_text(item, part))), None)
+
+
 def schema_of_result(function: Callable[..., object]) -> Schema[Any]:
     """Return the schema of a step function's declared result.
 
-    Raises:
-        ValidationError: The annotation cannot be resolved, or pydantic does not know the type.
+    An annotation that no schema can be made of counts as none.
     """
     if _is_lambda(function):
         return _ANY
@@ -95,13 +131,21 @@ def schema_of_result(function: Callable[..., object]) -> Schema[Any]:
         return _of_functions[function]
     except (KeyError, TypeError):  # not seen yet, or nothing that a weak reference can be made to
         pass
-    annotation = annotation_of(function, "return", {})
-    if typing.get_origin(annotation) in (collections.abc.Awaitable, collections.abc.Coroutine):
-        annotation = typing.get_args(annotation)[-1]
-    schema = schema_of(UNDECLARED if annotation is Any else annotation)
+    schema = _schema_of_annotation(function)
     with suppress(TypeError):
         _of_functions[function] = schema
     return schema
+
+
+def _schema_of_annotation(function: Callable[..., object]) -> Schema[Any]:
+    try:
+        annotation = annotation_of(function, "return", {})
+        if typing.get_origin(annotation) in (collections.abc.Awaitable, collections.abc.Coroutine):
+            annotation = typing.get_args(annotation)[-1]
+        is_lazy = (typing.get_origin(annotation) or annotation) in (collections.abc.Iterable, collections.abc.Generator)
+        return _ANY if is_lazy else schema_of(annotation)
+    except Exception:  # of NoReturn, of a name for type checkers only: an annotation may be anything
+        return _ANY
 
 
 def _is_lambda(function: Callable[..., object]) -> bool:
@@ -126,8 +170,7 @@ def annotation_of(function: Callable[..., object], name: str, scope: Mapping[str
     hints = _raw_annotations(function)
     if name not in hints:
         return UNDECLARED
-    own = inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
-    names = {**getattr(function, "__globals__", {}), **scope, **own}
+    names = {**getattr(function, "__globals__", {}), **scope, **_enclosed(function)}
 
     def bearer() -> None: ...
 
@@ -138,6 +181,17 @@ def annotation_of(function: Callable[..., object], name: str, scope: Mapping[str
         where = getattr(function, "__qualname__", repr(function))
         raise ValidationError(f"{where}: cannot resolve an annotation: {error}; import the name at run time") from error
     return resolved[name]
+
+
+def _enclosed(function: Callable[..., object]) -> dict[str, Any]:
+    """Return the names that a function takes from the functions around it; not those that have no value yet."""
+    names = function.__code__.co_freevars if inspect.isfunction(function) else ()
+    cells = getattr(function, "__closure__", None) or ()
+    enclosed = {}
+    for name, cell in zip(names, cells, strict=False):
+        with suppress(ValueError):  # it is assigned later
+            enclosed[name] = cell.cell_contents
+    return enclosed
 
 
 def explain(error: Exception) -> str:
@@ -166,6 +220,10 @@ class _Core:
         schema = _with_bytes_as_base64(adapter.core_schema)
         self.validator = SchemaValidator(schema, _BYTES_AS_BASE64, _use_prebuilt=False)
         self.serializer = SchemaSerializer(schema, _BYTES_AS_BASE64, _use_prebuilt=False)
+
+    def dump(self, value: object) -> object:
+        """Return what JSON can hold of a value, its fields by their names: aliases may differ between the two ways."""
+        return self.serializer.to_python(value, mode="json", by_alias=False, round_trip=True, warnings=False)
 
 
 def _with_bytes_as_base64(schema: Any) -> Any:

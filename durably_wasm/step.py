@@ -226,8 +226,7 @@ class _StepExecution:
     def _storable(self, result: object, schema: Schema[T]) -> tuple[JsonValue, T]:
         """Return a result as it is stored, and as it is read back from there, live and on every replay."""
         try:
-            value = schema.to_json(schema.validate(result))
-            return value, schema.from_json(value)
+            return schema.round_trip(schema.validate(result))
         except Exception as error:  # a user's validator may raise anything
             raise TypeError(f"The result of step {self._name!r} cannot be stored: {explain(error)}") from error
 

@@ -59,7 +59,7 @@ class Triggering:
             ValidationError: Its input does not fit the job any more.
         """
         try:
-            input = job.check_json_input(run.input)
+            input = job.check_stored_input(run.input)
         except ValidationError as error:
             raise ValidationError(f"Cannot retrigger run {run.id}: {error}") from error
         if run.status not in TERMINAL:
