@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, Generic, TypeVar, overload
 
 from durably_wasm.errors import ValidationError
+from durably_wasm.identifiers import check_identifier
 from durably_wasm.models import In, Out
 from durably_wasm.payloads import JsonValue
 from durably_wasm.schema import UNDECLARED, Schema, annotation_of, explain
@@ -46,7 +47,6 @@ class JobDefinition(Generic[In, Out]):
 
     def check_json_input(self, value: JsonValue) -> JsonValue:
         """Validate an input that comes as JSON, where text may stand for dates or bytes; else as `input_to_json`."""
-        try:
         return self._checked(self.input_schema.validate_json, value)
 
     def check_stored_input(self, value: JsonValue) -> JsonValue:
@@ -54,8 +54,9 @@ class JobDefinition(Generic[In, Out]):
         return self._checked(self.input_schema.from_json, value)
 
     def _checked(self, validate: Callable[[Any], In], value: object) -> JsonValue:
-            return self.input_schema.to_json(self.input_schema.from_json(value))
-        except Exception as error:
+        try:
+            return self.input_schema.to_json(validate(value))
+        except Exception as error:  # a user's validator may raise anything
             raise ValidationError(f"Invalid input for job {self.name!r}: {explain(error)}") from error
 
 
@@ -81,11 +82,10 @@ def define_job(
         async def import_csv(step: StepContext, input: ImportInput) -> ImportOutput: ...
 
     Raises:
-        ValidationError: The name is empty, the function is not async or takes something else, or a type is unknown
-            to pydantic.
+        ValidationError: The name is no identifier (see `identifiers`), the function is not async or takes something
+            else, or a type is unknown to pydantic.
     """
-    if not isinstance(name, str) or not name:
-        raise ValidationError(f"A job's name must be text and not empty, not {name!r}")
+    name = check_identifier("A job's name", name)
     caller = sys._getframe(1)
     if run is None:
         return lambda function: _define(name, input, output, function, _scope(function, caller))

@@ -14,6 +14,7 @@ from durably_wasm.attempt import Attempt
 from durably_wasm.cancellation import cancel_and_wait, to_its_end
 from durably_wasm.errors import StopExecution, StoreError, ValidationError, message_of
 from durably_wasm.events import LogWrite, RunProgress, StepCancel, StepComplete, StepFail, StepStart
+from durably_wasm.identifiers import check_identifier
 from durably_wasm.models import LogLevel, NewStep, Progress, Step, to_iso
 from durably_wasm.payloads import JsonValue, to_json
 from durably_wasm.schema import Schema, explain, schema_of, schema_of_result
@@ -72,11 +73,13 @@ class StepContext:
 
         Raises:
             Whatever `fn` raises; the run goes on if the job catches it, and a further call executes `fn` again.
-            TypeError: JSON cannot hold the result, or it does not fit the declared type.
+            ValidationError: The name is no identifier (see `identifiers`).
+            TypeError: JSON cannot hold the result, it does not fit the declared type, or would not be read back equal.
             ConflictError: A step of this name is running at the same time.
             StopExecution: The run was cancelled or its lease lost. Let it pass.
         """
         self._attempt.raise_if_stopped()
+        name = check_identifier("A step's name", name)
         repeated = name in self._used
         self._used.add(name)
         if self._attempt.is_completed(name):

@@ -11,6 +11,7 @@ import pydantic
 from durably_wasm.environment import Environment
 from durably_wasm.errors import ConflictError, ValidationError
 from durably_wasm.events import RunCoalesced, RunTrigger
+from durably_wasm.identifiers import check_identifier, check_text
 from durably_wasm.job import JobDefinition
 from durably_wasm.models import TERMINAL, Coalesce, EnqueueResult, NewRun, Run
 from durably_wasm.payloads import JsonValue
@@ -43,8 +44,8 @@ class Triggering:
         Raises:
             ValidationError: A key, a label or `coalesce` is wrong; the message names it.
         """
-        _check_key("idempotency_key", idempotency_key)
-        _check_key("concurrency_key", concurrency_key)
+        idempotency_key = _checked_key("idempotency_key", idempotency_key)
+        concurrency_key = _checked_key("concurrency_key", concurrency_key)
         if coalesce not in (None, "skip"):
             raise ValidationError(f'coalesce must be "skip" or None, not {coalesce!r}')
         if coalesce is not None and concurrency_key is None:
@@ -102,12 +103,7 @@ class Triggering:
     def _checked_labels(self, labels: Mapping[str, str] | None) -> dict[str, str]:
         if labels is not None and not isinstance(labels, Mapping):
             raise ValidationError(f"labels must be a mapping of text to text, not {labels!r}")
-        checked = dict(labels or {})
-        for key, value in checked.items():
-            if not isinstance(key, str) or not _LABEL_KEY.fullmatch(key):
-                raise ValidationError(f"Label key {key!r} may only have letters, digits and - _ . /")
-            if not isinstance(value, str):
-                raise ValidationError(f"Label {key!r} must have text as its value, not {value!r}")
+        checked = dict(_checked_label(key, value) for key, value in (labels or {}).items())
         try:
             self._labels.validate(checked)
         except pydantic.ValidationError as error:
@@ -115,6 +111,12 @@ class Triggering:
         return checked
 
 
-def _check_key(name: str, key: object) -> None:
-    if key is not None and (not isinstance(key, str) or not key):
-        raise ValidationError(f"{name} must be text and not empty, or None, not {key!r}")
+def _checked_key(name: str, key: object) -> str | None:
+    return None if key is None else check_identifier(name, key)
+
+
+def _checked_label(key: object, value: object) -> tuple[str, str]:
+    text = check_identifier("A label's key", key)
+    if not _LABEL_KEY.fullmatch(text):
+        raise ValidationError(f"Label key {text!r} may only have letters, digits and - _ . /")
+    return text, check_text(f"The value of label {text!r}", value)
