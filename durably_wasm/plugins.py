@@ -7,7 +7,7 @@ from collections import defaultdict
 from functools import partial
 
 from durably_wasm.durably import Durably
-from durably_wasm.errors import StoreError
+from durably_wasm.errors import message_of
 from durably_wasm.events import LogWrite, WorkerError
 from durably_wasm.models import NewLog
 
@@ -55,5 +55,5 @@ class LogPersistence:
         log = NewLog(line.run_id, line.step_name, line.level, line.message, data=line.data, created_at=line.timestamp)
         try:
             await durably.store.create_log(log)
-        except StoreError as error:
-            durably.emit(WorkerError(error=str(error), context="log", run_id=line.run_id))
+        except Exception as error:  # whatever it is, it takes no other line with it
+            durably.emit(WorkerError(error=message_of(error), context="log", run_id=line.run_id))

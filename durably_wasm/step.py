@@ -16,7 +16,7 @@ from durably_wasm.errors import StopExecution, StoreError, ValidationError, mess
 from durably_wasm.events import LogWrite, RunProgress, StepCancel, StepComplete, StepFail, StepStart
 from durably_wasm.identifiers import check_identifier
 from durably_wasm.models import LogLevel, NewStep, Progress, Step, to_iso
-from durably_wasm.payloads import JsonValue, to_json
+from durably_wasm.payloads import JsonValue, short_repr, to_json
 from durably_wasm.schema import Schema, explain, schema_of, schema_of_result
 
 T = TypeVar("T")
@@ -148,7 +148,7 @@ class StepLog:
                 **self._attempt.fields,
                 step_name=_current_step.get(),
                 level=level,
-                message=str(message),
+                message=_text(message),
                 data=_loggable(data),
             )
         )
@@ -275,8 +275,22 @@ def _result_schema(name: str, fn: Callable[..., object], returns: Any) -> Schema
         raise ValidationError(f"Step {name!r}: {error}") from error
 
 
+def _text(message: object) -> str:
+    try:
+        return str(message)
+    except Exception:  # a user's own `__str__` may raise anything
+        return _repr(message)
+
+
 def _loggable(data: object) -> JsonValue:
     try:
         return to_json(data, fallback=repr)
-    except (TypeError, ValueError):
-        return repr(data)
+    except Exception:  # so may a serializer
+        return _repr(data)
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        return short_repr(value)
