@@ -19,7 +19,7 @@ from durably_wasm.payloads import short_repr, type_name
 
 _ATOMS = frozenset({bool, int, float, str, bytes, type(None)})  # `==` compares them whole
 _ABSENT = object()
-_Parts: TypeAlias = Iterable[tuple[str, object, object]]  # the path of each part, and the part in both values
+_Parts: TypeAlias = Iterable[tuple[object, object, object]]  # the index, key or field of a part, and it in both values
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,40 +59,44 @@ def difference(there: object, back: object) -> Difference | None:
     parts = _parts(there, back)
     if parts is None:
         return None if _is_equal(there, back) else Difference(there, back)
-    for path, part, other in parts:
+    for key, part, other in parts:
         found = difference(part, other)
         if found and not _is_ignored(there, back, part, other):
-            return replace(found, path=path + found.path)
+            return replace(found, path=_step_to(there, key) + found.path)
     return None
 
 
 def _parts(there: object, back: object) -> _Parts | None:
     """Return the parts to compare of two values of one class; None where the class's own ``==`` decides."""
     if isinstance(there, list | tuple | deque) and isinstance(back, list | tuple | deque):
-        pairs = zip_longest(there, back, fillvalue=_ABSENT)
-        return ((f"[{index}]", *pair) for index, pair in enumerate(pairs))
+        return ((index, *pair) for index, pair in enumerate(zip_longest(there, back, fillvalue=_ABSENT)))
     if isinstance(there, Mapping) and isinstance(back, Mapping):
         return _items(there, back)
     if isinstance(there, Set) and isinstance(back, Set):
         return _members(there, back)
     names = _fields(there)
-    return None if names is None else ((f".{name}", _field(there, name), _field(back, name)) for name in names)
+    return None if names is None else ((name, _field(there, name), _field(back, name)) for name in names)
+
+
+def _step_to(there: object, key: object) -> str:
+    is_record = isinstance(key, str) and not isinstance(there, Mapping | Set)
+    return f".{key}" if is_record else f"[{short_repr(key)}]"
 
 
 def _items(there: Mapping[object, object], back: Mapping[object, object]) -> _Parts:
     yield from _members(there.keys(), back.keys())
     for key, value in there.items():
-        yield f"[{short_repr(key)}]", value, back.get(key, _ABSENT)
+        yield key, value, back.get(key, _ABSENT)
 
 
 def _members(there: Set[object], back: Set[object]) -> _Parts:
     """Pair equal members: one may be of another class, as True is of 1."""
     others = {member: member for member in back}
     for member in there:
-        yield f"[{short_repr(member)}]", member, others.get(member, _ABSENT)
+        yield member, member, others.get(member, _ABSENT)
     for member in back:
         if member not in there:
-            yield f"[{short_repr(member)}]", _ABSENT, member
+            yield member, _ABSENT, member
 
 
 def _fields(value: object) -> list[str] | None:
