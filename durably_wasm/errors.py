@@ -35,6 +35,10 @@ __all__ = [
 ]
 
 
+_MOST_OF_A_MESSAGE = 10_000  # characters; it lies in the run's row, which lists bring
+_ROOM_FOR_THE_GAP = 50
+
+
 class DurablyError(Exception):
     """Catch this to catch whatever the package raises outside a job."""
 
@@ -74,17 +78,24 @@ class WaitTimeoutError(DurablyError, TimeoutError):
 class StoreError(DurablyError):
     """Raised when the database refused or could not be reached; ``__cause__`` is its own error.
 
-    The call may have been applied all the same.
+    The call may have been applied all the same. Without any of the attributes the failure passes (the database is
+    locked, the connection lost), and the call may be repeated.
 
     Attributes:
         is_full: There is no room left. Nothing of the call was applied; it may be repeated when there is room.
-        is_final: It will be refused for ever, to this engine: another one has the database now, or it is gone.
+        is_final: It will be refused for ever, to this engine: another one has the database now, or it is gone or
+            broken.
+        is_caused_by_data: The database works, and refuses these values: they are too large, break a constraint or
+            cannot be encoded. The same call will be refused again.
     """
 
-    def __init__(self, message: str, *, is_full: bool = False, is_final: bool = False) -> None:
+    def __init__(
+        self, message: str, *, is_full: bool = False, is_final: bool = False, is_caused_by_data: bool = False
+    ) -> None:
         super().__init__(message)
         self.is_full = is_full
         self.is_final = is_final
+        self.is_caused_by_data = is_caused_by_data
 
 
 class StopExecution(BaseException):
@@ -103,8 +114,22 @@ class LeaseLost(StopExecution):
 
 
 def message_of(error: BaseException) -> str:
-    """Return what an error says, or its type's name when it says nothing or cannot be asked."""
+    """Return an error's message as text that every store can hold; its type's name when `str` gives none or raises."""
     try:
-        return str(error) or type(error).__name__
-    except Exception:
-        return type(error).__name__
+        return storable(str(error)) or name_of(type(error))
+    except Exception:  # a user's `__str__` may raise anything
+        return name_of(type(error))
+
+
+def name_of(kind: type) -> str:
+    """Return a type's name, whatever its metaclass makes of the attribute."""
+    name: str = type.__dict__["__name__"].__get__(kind)
+    return name
+
+
+def storable(text: str, most: int = _MOST_OF_A_MESSAGE) -> str:
+    """Return text that UTF-8 can write, of at most `most` characters: what is too long loses its middle."""
+    if len(text) > most:
+        half = most // 2 - _ROOM_FOR_THE_GAP
+        text = f"{text[:half]}\n… {len(text) - 2 * half} characters are left out …\n{text[-half:]}"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
