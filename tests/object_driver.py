@@ -83,14 +83,14 @@ class FakeObjectDriver:
     async def transact(self, reads: list[Operation], decide: Callable[[Found], Decision]) -> None:
         database = self._opened()
         await asyncio.sleep(0)  # as in the browser, others run before the transaction begins and after it ends
-        draft = {name: dict(records) for name, records in database.contents.items()}
+        draft = _Draft({name: dict(records) for name, records in database.contents.items()})
         decision: Any = {"reads": reads}
         while "reads" in decision:
             found = [_read(draft, read) for read in _through_javascript(decision["reads"])]
             decision = _through_javascript(decide(_through_javascript(found)))
         for write in decision["writes"]:
             _perform(draft, write)
-        database.contents = draft
+        database.contents = dict(draft)
         await asyncio.sleep(0)
 
     async def query(self, name: str, params: Mapping[str, JsonValue]) -> list[Record]:
@@ -103,6 +103,11 @@ class FakeObjectDriver:
         if not self._open:
             raise StoreError("The database is not open: await migrate() or init() first")
         return self._database
+
+
+class _Draft(dict[str, dict[Key, Record]]):
+    def __missing__(self, store: str) -> dict[Key, Record]:
+        raise StoreError(f"NotFoundError: there is no object store {store}", is_final=True)
 
 
 def _read_run(contents: Contents, params: Any) -> list[Record]:
@@ -149,6 +154,8 @@ def _with_payloads(contents: Contents, run: Record) -> Record:
 
 def _read(contents: Contents, read: Operation) -> Record | list[Record] | None:
     if read["op"] == "get":
+        if not is_key(read["key"]):
+            raise StoreError(f"DataError: {read['key']!r} is no key", is_caused_by_data=True)
         return contents[read["store"]].get(key_of(read["key"]))
     return _range(contents, read["store"], read["index"], read["lower"], read["upper"], read["limit"])
 
@@ -168,6 +175,10 @@ def _range(
     contents: Contents, store: str, index: str | None, lower: Any = None, upper: Any = None, limit: int | None = None
 ) -> list[Record]:
     """Both bounds belong to a range, but an upper one that is alone (`rangeOf` in the bridge)."""
+    if index is not None and index not in SCHEMA[store].indexes:
+        raise StoreError(f"NotFoundError: {store} has no index {index}", is_final=True)
+    if lower is not None and upper is not None and key_of(lower) > key_of(upper):
+        raise StoreError("DataError: the lower key is greater than the upper key", is_caused_by_data=True)
     found = [
         (key, primary)
         for primary, record in contents[store].items()
@@ -182,7 +193,7 @@ def _primary_key(store: str, record: Record) -> Key:
     path = SCHEMA[store].key_path
     value = record.get(path) if isinstance(path, str) else [record.get(field) for field in path]
     if not is_key(value):
-        raise StoreError(f"{value!r} is no primary key of {store}")
+        raise StoreError(f"DataError: {value!r} is no primary key of {store}", is_caused_by_data=True)
     return key_of(value)
 
 
@@ -197,7 +208,7 @@ def _check_unique(contents: Contents, store: str, primary: Key, record: Record) 
         if index.unique and key is not None:
             for other, stored in contents[store].items():
                 if other != primary and _index_key(index, stored) == key:
-                    raise StoreError(f"ConstraintError: {name} of {store} has this key already")
+                    raise StoreError(f"ConstraintError: {name} of {store} is not unique", is_caused_by_data=True)
 
 
 def is_key(value: Any) -> bool:

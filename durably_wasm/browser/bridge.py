@@ -14,18 +14,21 @@ import durably_wasm_js
 from pyodide.ffi import JsException, create_proxy
 
 from durably_wasm.end import End
-from durably_wasm.errors import StoreError
+from durably_wasm.errors import StoreError, message_of
 from durably_wasm.payloads import JsonValue, encode
 from durably_wasm.stores.durability import Durability, check_durability
 from durably_wasm.stores.indexeddb import Decision
 from durably_wasm.stores.indexeddb import IndexedDbStore as Store
 from durably_wasm.stores.operations import Operation
 from durably_wasm.stores.rows import Record, SqlRow
-from durably_wasm.stores.sql_driver import SqlValue, Statement, refusal
+from durably_wasm.stores.sql_driver import INTERNAL, MISMATCH, NOMEM, TOOBIG, SqlValue, Statement, refusal
 from durably_wasm.stores.sqlite import SqliteStore
 from durably_wasm.stores.transactions import Found
 
-_MEANING = {"isFull": "is_full", "isFinal": "is_final"}  # the fields of a `StoreError` beside its message
+# The fields of a `StoreError` beside its message.
+_MEANING = {"isFull": "is_full", "isFinal": "is_final", "isCausedByData": "is_caused_by_data"}
+# What JavaScript throws where SQLite was not asked: its texts have a length, and a trap leaves its memory unusable.
+_CODES = {"RangeError": TOOBIG, "InternalError": TOOBIG, "RuntimeError": INTERNAL}
 
 
 class IndexedDbStore(Store):
@@ -77,9 +80,13 @@ class IndexedDbDriver:
 
     async def transact(self, reads: list[Operation], decide: Callable[[Found], Decision]) -> None:
         """Read, let `decide` answer, and so on until it returns writes; return when those are committed."""
-        database, number = self._opened(), next(self._numbers)
+        database, text, number = self._opened(), json.dumps(reads), next(self._numbers)
         transaction = self._transactions[number] = _Transaction(decide)
-        database.transact(number, json.dumps(reads))
+        try:
+            database.transact(number, text)
+        except BaseException:  # it has not begun, so nothing will tell of its end
+            self._forget(number)
+            raise
         await transaction.end
         if transaction.raised is not None:
             raise transaction.raised
@@ -99,15 +106,16 @@ class IndexedDbDriver:
             return '{"writes":[]}'
 
     def _end(self, number: int, refusal: str | None) -> None:
-        transaction = self._transactions.pop(number)
-        if not self._transactions:
-            self._tell_settling()  # first: who awaits the transaction may begin another
+        transaction = self._forget(number)  # first: who awaits the transaction may begin another
         transaction.end.come(_store_error(**json.loads(refusal)) if refusal else None)
 
-    def _tell_settling(self) -> None:
-        settling, self._settling = self._settling, []
-        for end in settling:
-            end.come()
+    def _forget(self, number: int) -> _Transaction:
+        transaction = self._transactions.pop(number)
+        if not self._transactions:
+            settling, self._settling = self._settling, []
+            for end in settling:
+                end.come()
+        return transaction
 
     async def query(self, name: str, params: Mapping[str, JsonValue]) -> list[Record]:
         """Run one of the named reads of `web/shared/reads.js`."""
@@ -182,6 +190,8 @@ class WaSqliteDriver:
             )
         except JsException as error:
             raise self._refusal(error) from error
+        except (TypeError, ValueError, MemoryError) as error:  # no JSON can be made of a value
+            raise self._misfit(error) from error
         rows: list[list[SqlRow]] = json.loads(text)
         return rows
 
@@ -203,7 +213,13 @@ class WaSqliteDriver:
         return self._database
 
     def _refusal(self, error: Any) -> StoreError:
-        return refusal(f"The database {self._name}", error.code, error.message)
+        name, message = getattr(error, "name", ""), getattr(error, "message", "")
+        code = error.code if name == "StoreError" else _CODES.get(name, 0)  # a DOMException has a `code` of its own
+        return refusal(f"The database {self._name}", code, message or str(error))
+
+    def _misfit(self, error: Exception) -> StoreError:
+        code = NOMEM if isinstance(error, MemoryError) else MISMATCH
+        return refusal(f"The database {self._name}", code, message_of(error))
 
 
 async def _settled(promise: Awaitable[Any]) -> Any:

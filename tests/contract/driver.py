@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from durably_wasm.errors import StoreError
+from durably_wasm.stores.base import Settling
 from durably_wasm.stores.indexeddb import Decision, ObjectDriver
 from durably_wasm.stores.operations import Operation
 
 from .given import CROWD, raised
 
 ROUNDS = 5
+UNWRITABLE: list[Any] = [b"x", object(), {1}, 10**5000]
 
 
 class Refused(Exception):
@@ -234,6 +236,45 @@ async def a_unique_index_refuses_a_second_record(driver: ObjectDriver) -> None:
     await _write(driver, _put("runs", {**first, "status": "leased"}), _put("runs", {**second, "jobName": "export"}))
 
 
+async def what_the_data_cause_is_told_as_such(driver: ObjectDriver) -> None:
+    twice = [_put("runs", _run(name, jobName="import", idempotencyKey="order-1")) for name in "ab"]
+    for refused in (
+        _write(driver, *twice),
+        _write(driver, _put("payloads", {"runId": "a"})),
+        _read(driver, _get("runs", [None])),
+        _read(driver, _range("runs", None, "b", "a")),
+    ):
+        error = await raised(StoreError, refused)
+        assert (error.is_caused_by_data, error.is_final, error.is_full) == (True, False, False), str(error)
+    await _write(driver, _put("runs", _run("a")))
+
+
+async def what_is_missing_in_the_database_is_final(driver: ObjectDriver) -> None:
+    for refused in (
+        _read(driver, _get("no such store", "a")),
+        _read(driver, _range("runs", "no such index")),
+        _write(driver, _put("runs", _run("a")), _put("no such store", _run("b"))),
+    ):
+        error = await raised(StoreError, refused)
+        assert (error.is_final, error.is_caused_by_data, error.is_full) == (True, False, False), str(error)
+    assert await _read(driver, _range("runs")) == [[]]
+
+
+async def a_transaction_that_does_not_begin_leaves_nothing_to_wait_for(driver: ObjectDriver) -> None:
+    for unwritable in UNWRITABLE:
+        await raised(Exception, _read(driver, _get("steps", ["a", unwritable])))
+    await _settled(driver)
+    await _write(driver, _put("runs", _run("a")))
+
+
+async def a_transaction_whose_decision_has_no_text_leaves_nothing_to_wait_for(driver: ObjectDriver) -> None:
+    for unwritable in UNWRITABLE:
+        await raised(Exception, _write(driver, _put("runs", _run("a", error=unwritable))))
+    await _settled(driver)
+    assert await _read(driver, _range("runs")) == [[]]
+    await _write(driver, _put("runs", _run("a")))
+
+
 async def a_unique_index_refuses_two_records_of_one_transaction(driver: ObjectDriver) -> None:
     puts = [_put("runs", _run(name, jobName="import", idempotencyKey="order-1")) for name in "ab"]
     await raised(StoreError, _write(driver, *puts))
@@ -407,6 +448,11 @@ def _filter(**asked: Any) -> dict[str, Any]:
 
 def _ids(records: Sequence[Mapping[str, Any]]) -> list[str]:
     return [record["id"] for record in records]
+
+
+async def _settled(driver: ObjectDriver) -> None:
+    if isinstance(driver, Settling):
+        await driver.settle()
 
 
 async def _write(driver: ObjectDriver, *writes: Operation) -> None:

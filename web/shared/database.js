@@ -4,7 +4,28 @@
  */
 import { SCHEMA_VERSION, upgrade } from './schema.js';
 
-/** @typedef {Error & { isFull: boolean, isFinal: boolean }} StoreError  see `StoreError` in `durably_wasm/errors.py` */
+/**
+ * @typedef {Error & { isFull: boolean, isFinal: boolean, isCausedByData: boolean }} StoreError  see `StoreError` in
+ *   `durably_wasm/errors.py`
+ */
+
+/** @typedef {'full' | 'data' | 'final'} Kind  of failure; one of no kind passes */
+
+/**
+ * What IndexedDB and JavaScript throw, by the error's name or by what it mentions: not every browser says by the name that
+ * there is no room, and some wrap that in an `AbortError`. `RangeError` and Firefox's `InternalError` come from texts that
+ * are too long, `NotReadableError` from a large value whose file the browser has lost.
+ * @type {{ kind: Kind, names: string[], words?: RegExp }[]}
+ */
+const KINDS = [
+  { kind: 'full', names: ['QuotaExceededError'], words: /QuotaExceeded|quota|disk (is )?full|full disk/i },
+  {
+    kind: 'data',
+    names: ['ConstraintError', 'DataCloneError', 'DataError', 'InternalError', 'NotReadableError', 'RangeError'],
+    words: /too large/i,
+  },
+  { kind: 'final', names: ['NotFoundError', 'VersionError'] },
+];
 
 /**
  * Open a database and bring its schema up to date.
@@ -56,42 +77,59 @@ export function openExisting(name) {
 /**
  * @param {string} database
  * @param {string} reason
- * @param {{ isFull?: boolean, isFinal?: boolean, cause?: unknown }} [meaning]
+ * @param {{ isFull?: boolean, isFinal?: boolean, isCausedByData?: boolean, cause?: unknown }} [meaning]
  * @returns {StoreError}
  */
-export function storeError(database, reason, { isFull = false, isFinal = false, cause } = {}) {
+export function storeError(database, reason, { isFull = false, isFinal = false, isCausedByData = false, cause } = {}) {
   const error = new Error(`The IndexedDB database "${database}" refused: ${reason}`, { cause });
   error.name = 'StoreError';
-  return Object.assign(error, { isFull, isFinal });
+  return Object.assign(error, { isFull, isFinal, isCausedByData });
 }
 
 /**
- * Put IndexedDB's own errors into words: a transaction's, and, where it says less than what failed inside it, that.
+ * @param {unknown} error
+ * @returns {error is StoreError}
+ */
+export function isStoreError(error) {
+  return error instanceof Error && error.name === 'StoreError';
+}
+
+/**
+ * Put what IndexedDB or JavaScript threw into words: a transaction's error, and, where it says less than what failed
+ * inside it, that.
  * @param {string} database
- * @param {...(DOMException | null | undefined)} errors
+ * @param {...unknown} errors
  */
 export function refusal(database, ...errors) {
-  const full = errors.find(isFull);
-  const cause = full ?? errors.find((error) => error);
-  if (cause?.name === 'VersionError') {
-    return storeError(database, 'it was written by a newer version of this app and is left as it is; reload the page', {
-      isFinal: true,
-      cause,
-    });
-  }
-  const reason = cause ? [cause.name, cause.message].filter(Boolean).join(': ') : 'it gave no reason';
-  return storeError(database, full ? `there is no room left (${reason})` : reason, { isFull: full !== undefined, cause });
+  const cause = errors.find(kindOf) ?? errors.find((error) => error);
+  const kind = kindOf(cause);
+  return storeError(database, wordsFor(kind, cause), {
+    isFull: kind === 'full',
+    isFinal: kind === 'final',
+    isCausedByData: kind === 'data',
+    cause,
+  });
 }
 
 /**
- * Whether there is no room left. Not every browser says so by the error's name: some wrap it in an `AbortError`, or
- * only mention it.
- * @param {unknown} error
- * @returns {boolean}
+ * @param {Kind | null} kind
+ * @param {unknown} cause
  */
-function isFull(error) {
-  if (!(error instanceof Error)) return false;
-  return error.name === 'QuotaExceededError' || /QuotaExceeded|quota|disk (is )?full|full disk/i.test(error.message) || isFull(error.cause);
+function wordsFor(kind, cause) {
+  if (!(cause instanceof Error)) return cause ? String(cause) : 'it gave no reason';
+  if (cause.name === 'VersionError') return 'it was written by a newer version of this app and is left as it is; reload the page';
+  const reason = [cause.name, cause.message].filter(Boolean).join(': ');
+  return kind === 'full' ? `there is no room left (${reason})` : reason;
+}
+
+/**
+ * @param {unknown} error
+ * @returns {Kind | null} null where it passes
+ */
+function kindOf(error) {
+  if (!(error instanceof Error)) return null;
+  const known = KINDS.find(({ names, words }) => names.includes(error.name) || words?.test(error.message));
+  return known?.kind ?? kindOf(error.cause);
 }
 
 /**
@@ -103,7 +141,7 @@ function isFull(error) {
  */
 export function isLoss(error) {
   const { name } = error instanceof Error ? error : { name: '' };
-  return ['InvalidStateError', 'AbortError', 'UnknownError', 'TransactionInactiveError'].includes(name) && !isFull(error);
+  return ['InvalidStateError', 'AbortError', 'UnknownError', 'TransactionInactiveError'].includes(name) && kindOf(error) === null;
 }
 
 /** @param {string} name */

@@ -8,7 +8,7 @@
  *
  * A database that is gone, or a newer version's, is not opened again. Knows neither stores nor records.
  */
-import { isLoss, openDatabase, refusal, storeError } from '../../shared/database.js';
+import { isLoss, isStoreError, openDatabase, refusal, storeError } from '../../shared/database.js';
 
 /** @import { StoreError } from '../../shared/database.js' */
 
@@ -65,7 +65,7 @@ export class Connection {
       } catch (error) {
         if (isLoss(error) || isLoss(/** @type {Error} */ (error).cause)) this.#drop();
         const pause = PAUSES_MS[attempt];
-        if (!isLoss(error) || pause === undefined) throw error instanceof DOMException ? refusal(this.#name, error) : error;
+        if (!isLoss(error) || pause === undefined) throw isStoreError(error) ? error : refusal(this.#name, error);
         await new Promise((resolve) => setTimeout(resolve, pause));
       }
     }

@@ -90,7 +90,7 @@ export class IndexedDb {
     this.#underway += 1;
     this.#connection
       .use((database) => this.#transact(database, number, reads))
-      .then(() => null, ({ message, isFull, isFinal }) => JSON.stringify({ message, isFull, isFinal }))
+      .then(() => null, ({ message, isFull, isFinal, isCausedByData }) => JSON.stringify({ message, isFull, isFinal, isCausedByData }))
       .then((refusal) => this.#tell(number, refusal));
   }
 

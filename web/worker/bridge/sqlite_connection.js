@@ -83,7 +83,7 @@ export class Connection {
   #run(number, values) {
     const statement = /** @type {Statement} */ (this.#statements[number]);
     try {
-      if (values.length > 0) statement.bind(values);
+      if (values.length > 0 && !statement.bind(values)) throw this.#refusal();
       return this.#rows(statement);
     } finally {
       statement.reset();

@@ -5,7 +5,7 @@
 import * as Code from '../../wa-sqlite/src/sqlite-constants.js';
 
 /** @import { SqliteModule } from '../../wa-sqlite/dist/wa-sqlite.mjs' */
-/** @import { Texts } from './texts.js' */
+/** @import { Text, Texts } from './texts.js' */
 
 /** @typedef {string | number | null} Value */
 
@@ -48,15 +48,24 @@ export class Statement {
     );
   }
 
-  /** @param {Value[]} values */
+  /**
+   * @param {Value[]} values
+   * @returns {boolean} false when SQLite refused one, which its connection can explain
+   */
   bind(values) {
     const texts = this.#texts.write(values);
-    values.forEach((value, index) => {
-      const text = texts[index];
-      if (text) this.#module._sqlite3_bind_text(this.#pointer, index + 1, text.pointer, text.bytes, 0);
-      else if (value === null) this.#module._sqlite3_bind_null(this.#pointer, index + 1);
-      else bindNumber(this.#module, this.#pointer, index + 1, /** @type {number} */ (value));
-    });
+    return values.every((value, index) => this.#bind(index + 1, value, texts[index]) === Code.SQLITE_OK);
+  }
+
+  /**
+   * @param {number} position
+   * @param {Value} value
+   * @param {Text | undefined} text
+   */
+  #bind(position, value, text) {
+    if (text) return this.#module._sqlite3_bind_text(this.#pointer, position, text.pointer, text.bytes, 0);
+    if (value === null) return this.#module._sqlite3_bind_null(this.#pointer, position);
+    return bindNumber(this.#module, this.#pointer, position, /** @type {number} */ (value));
   }
 
   /** @returns {Value[][] | null} all its rows; null when SQLite refused, which its connection can explain */
@@ -102,6 +111,7 @@ export class Statement {
  * @param {number} value
  */
 function bindNumber(module, statement, position, value) {
-  if ((value | 0) === value) module._sqlite3_bind_int(statement, position, value);
-  else module._sqlite3_bind_double(statement, position, value);
+  return (value | 0) === value
+    ? module._sqlite3_bind_int(statement, position, value)
+    : module._sqlite3_bind_double(statement, position, value);
 }

@@ -2,11 +2,14 @@
  * Text in SQLite's memory. Knows UTF-8 and pointers, not what the text is for.
  */
 
+import * as Code from '../../wa-sqlite/src/sqlite-constants.js';
+
 /** @import { SqliteModule } from '../../wa-sqlite/dist/wa-sqlite.mjs' */
 
 /** @typedef {{ pointer: number, bytes: number }} Text */
 
 const LEAST_ROOM = 1 << 16;
+const MOST_KEPT = 1 << 24; // SQLite may need what a larger text took
 const MOST_BYTES_PER_UNIT = 3; // of UTF-8 for one unit of UTF-16
 
 const encoder = new TextEncoder();
@@ -24,7 +27,7 @@ export class Texts {
   }
 
   /**
-   * Write texts, each with a zero behind it.
+   * Write texts, each with a zero behind it. Throws where SQLite's memory has no room for them.
    * @param {readonly unknown[]} values
    * @returns {Text[]} where each text lies, by its position; nothing for other values
    */
@@ -49,6 +52,7 @@ export class Texts {
    * @param {number} bytes
    */
   read(pointer, bytes) {
+    if (pointer === 0) throw outOfMemory(bytes); // SQLite has converted it, and had no room for that
     return decoder.decode(this.#module.HEAPU8.subarray(pointer, pointer + bytes));
   }
 
@@ -61,9 +65,16 @@ export class Texts {
   #reserve(values) {
     let needed = 0;
     for (const value of values) if (typeof value === 'string') needed += value.length * MOST_BYTES_PER_UNIT + 1;
-    if (needed <= this.#room) return;
-    this.#module._free(this.#pointer);
-    this.#room = Math.max(needed, LEAST_ROOM);
-    this.#pointer = this.#module._malloc(this.#room);
+    if (needed <= this.#room && this.#room <= MOST_KEPT) return;
+    this.free();
+    const room = Math.max(needed, LEAST_ROOM);
+    this.#pointer = this.#module._malloc(room);
+    if (this.#pointer === 0) throw outOfMemory(needed);
+    this.#room = room;
   }
+}
+
+/** @param {number} bytes */
+function outOfMemory(bytes) {
+  return Object.assign(new Error(`out of memory: a value needs ${bytes} bytes`), { name: 'StoreError', code: Code.SQLITE_NOMEM });
 }

@@ -1,5 +1,6 @@
 /** SQLite's constants, as far as they are used here. */
 export const SQLITE_OK: number;
+export const SQLITE_NOMEM: number;
 export const SQLITE_FULL: number;
 export const SQLITE_CANTOPEN: number;
 export const SQLITE_ROW: number;
