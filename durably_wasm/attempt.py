@@ -10,7 +10,7 @@ from durably_wasm.cancellation import cancel_and_wait
 from durably_wasm.clock import event_or_sleep
 from durably_wasm.environment import Environment
 from durably_wasm.errors import ConflictError, LeaseLost, RunCancelled, StopExecution, StoreError, message_of
-from durably_wasm.events import ErrorContext, WorkerError
+from durably_wasm.events import ErrorContext
 from durably_wasm.models import NewStep, Progress, Run, Step
 from durably_wasm.room import with_room
 from durably_wasm.stores.base import Settling
@@ -66,7 +66,7 @@ class Attempt:
 
     async def load(self) -> None:
         """Read what earlier attempts have stored."""
-        for step in await self._insist(lambda: self._store.get_steps(self.run.id)):
+        for step in await self.insist(lambda: self._store.get_steps(self.run.id)):
             self._indexes[step.name] = step.index
             self._next_index = max(self._next_index, step.index + 1)
             if step.status == "completed":
@@ -94,7 +94,7 @@ class Attempt:
         await self.breathe()
         step = self._unread.pop(name, None)
         if step is None:
-            steps = await self._insist(lambda: self._store.get_steps(self.run.id))
+            steps = await self.insist(lambda: self._store.get_steps(self.run.id))
             step = next((step for step in steps if step.name == name), None)
         if step is None:  # the run has ended, and its steps with it
             raise await self.refused()
@@ -148,16 +148,17 @@ class Attempt:
 
         Raises:
             StopExecution: The write was refused: the run is cancelled, or somebody else's.
+            StoreError: With `is_caused_by_data`: the store will never take this result.
         """
-        step = await self._insist(
+        if new.status == "failed":
+            self.failed_step_name = self.failed_step_name or new.name
+        step = await self.insist(
             lambda: self._store.persist_step(self.run.id, self.run.lease_generation, new, self.now(), self._lease_ms)
         )
         if step is None:
             raise await self.refused()
         if step.status == "completed":
             self._completed.add(new.name)
-        else:
-            self.failed_step_name = self.failed_step_name or new.name
         return step
 
     async def breathe(self) -> None:
@@ -177,14 +178,14 @@ class Attempt:
 
         A write that failed may have been applied. Its repetition is refused then, and the row shows our generation.
         """
-        if await self._insist(write):
+        if await self.insist(write):
             return True
-        run = await self._insist(lambda: self._store.get_run(self.run.id))
+        run = await self.insist(lambda: self._store.get_run(self.run.id))
         return run is not None and run.status == status and run.lease_generation == self.run.lease_generation
 
     async def refused(self) -> StopExecution:
         """Find out why a write was refused, stop for that reason, and return it."""
-        run = await self._insist(lambda: self._store.get_run(self.run.id))
+        run = await self.insist(lambda: self._store.get_run(self.run.id))
         if run is not None and run.status == "cancelled":
             self.stop(RunCancelled(f"Run {self.run.id} was cancelled"))
         else:
@@ -194,9 +195,9 @@ class Attempt:
 
     def report(self, error: BaseException, context: ErrorContext) -> None:
         """Emit ``worker:error`` about this run."""
-        self.emitter.emit(WorkerError(error=message_of(error), context=context, run_id=self.run.id))
+        self._environment.report(error, context, self.run.id)
 
-    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a call of the store until it succeeds, with growing pauses, and report the outage once.
 
         A store that is out of order must not fail a run. Repeating is safe: a checkpoint that was applied before
@@ -204,6 +205,7 @@ class Attempt:
 
         Raises:
             StopExecution: The run was cancelled or lost meanwhile, or the store will never take this engine's calls.
+            StoreError: With `is_caused_by_data`: it would be refused again.
         """
         pause = _FIRST_PAUSE_MS
         try:
@@ -211,6 +213,8 @@ class Attempt:
                 try:
                     return await with_room(self._environment, call)
                 except StoreError as error:
+                    if error.is_caused_by_data:
+                        raise
                     self._note_failure(call, error)
                 await event_or_sleep(self._stopping, self.clock, pause)
                 if self.stopped is not None:

@@ -10,16 +10,16 @@ from typing import Any, Protocol, Self
 
 from durably_wasm.clock import Breather, Clock, SystemClock
 from durably_wasm.environment import Environment
-from durably_wasm.errors import ConflictError, NotFoundError, RunCancelled, StoreError, ValidationError, message_of
-from durably_wasm.events import Emitter, ErrorContext, ErrorListener, Event, Listener, RunCancel, RunDelete, WorkerError
+from durably_wasm.errors import ConflictError, NotFoundError, RunCancelled, StoreError, ValidationError
+from durably_wasm.events import Emitter, ErrorContext, ErrorListener, Event, Listener, RunCancel, RunDelete
 from durably_wasm.handle import JobHandle, Jobs
 from durably_wasm.ids import new_worker_id
 from durably_wasm.job import JobDefinition
 from durably_wasm.maintenance import Maintenance
-from durably_wasm.models import TERMINAL, Log, OneOrMore, Run, RunFilter, Step, to_iso
+from durably_wasm.models import TERMINAL, Log, OneOrMore, Run, RunFilter, Step
 from durably_wasm.options import Options, Retention
 from durably_wasm.processing import Processing
-from durably_wasm.room import with_room
+from durably_wasm.room import purge_older, with_room
 from durably_wasm.schema import UNDECLARED, schema_of
 from durably_wasm.stores import Store
 from durably_wasm.subscribing import subscribe
@@ -94,7 +94,7 @@ class Durably:
         store: The store it was made over.
         worker_id: The owner of this engine's leases, unique per start.
         epoch: The store's epoch that this engine lives in; None for an engine that is not `exclusive`.
-        failure: Why the worker ended by itself: the store will never take its calls again. None while it may.
+        failure: Why the engine ended by itself: the store will never take its calls again. None while it may.
     """
 
     def __init__(self, store: Store, clock: Clock, options: Options, labels: Any) -> None:
@@ -106,7 +106,7 @@ class Durably:
         self._options = options
         self._emitter = Emitter(clock)
         self._environment = Environment(
-            store=store, clock=clock, emitter=self._emitter, options=options, breather=Breather()
+            store=store, clock=clock, emitter=self._emitter, options=options, breather=Breather(), end=self._end
         )
         self._handles: dict[str, JobHandle[Any, Any]] = {}
         self._by_name: dict[str, JobHandle[Any, Any]] = {}
@@ -121,7 +121,7 @@ class Durably:
             polling_interval_ms=options.polling_interval_ms,
             slots=options.max_concurrent_runs,
             waits_for_store=lambda: self._processing.waits_for_store,
-            report=lambda error: self._report_claim(error),
+            report=lambda error: self.report(error, "store" if getattr(error, "is_full", False) else "claim"),
         )
         schema = schema_of(UNDECLARED if labels is None else labels)
         self._triggering = Triggering(self._environment, schema, self._worker.wake)
@@ -203,8 +203,10 @@ class Durably:
         Cancelling this stops the job and gives the run's lease back.
 
         Raises:
-            StoreError: The claim failed.
+            StoreError: The claim failed, or `failure`.
         """
+        if self.failure is not None:  # a claim might succeed all the same, and its run could not go on
+            raise self.failure
         return await self._processing.process_one(worker_id or self.worker_id, self.epoch)
 
     async def process_until_idle(self, worker_id: str | None = None, max_runs: int | None = None) -> int:
@@ -231,6 +233,10 @@ class Durably:
     def emit(self, event: Event) -> None:
         """Stamp an event with time and sequence, and tell the listeners."""
         self._emitter.emit(event)
+
+    def report(self, error: BaseException, context: ErrorContext, run_id: str | None = None) -> None:
+        """Emit ``worker:error``; an error that says that the store will never take a call again ends the engine."""
+        self._environment.report(error, context, run_id)
 
     def on_error(self, listener: ErrorListener) -> None:
         """Call `listener(error, event)` when a listener fails; the last one set wins."""
@@ -305,15 +311,7 @@ class Durably:
         Raises:
             ValidationError: The time has no time zone, or the limit is no integer of at least 0.
         """
-        if not isinstance(older_than, datetime) or older_than.tzinfo is None:
-            raise ValidationError(f"older_than must be a datetime with a time zone, not {older_than!r}")
-        if type(limit) is not int or limit < 0:
-            raise ValidationError(f"limit must be an integer of at least 0, not {limit!r}")
-        try:
-            time = to_iso(older_than)
-        except OverflowError:  # before or after all times that UTC can tell
-            return 0
-        return await self.store.purge_runs(time, limit, call_id=call_id)
+        return await purge_older(self.store, older_than, limit, call_id)
 
     async def cancel(self, run_id: str, *, call_id: str | None = None) -> None:
         """Cancel a pending or leased run, at once; its job is stopped wherever it awaits.
@@ -392,9 +390,6 @@ class Durably:
             self.epoch = await self.store.advance_epoch()
             self.worker_id = new_worker_id(self.epoch)
 
-    def _report_claim(self, error: Exception) -> None:
-        context: ErrorContext = "claim"
-        if isinstance(error, StoreError):
-            self.failure = error if error.is_final else self.failure
-            context = "store" if error.is_full else context
-        self._emitter.emit(WorkerError(error=message_of(error), context=context))
+    def _end(self, reason: StoreError) -> None:
+        self.failure = self.failure or reason
+        self._worker.wake()  # to its last claim, which raises the reason

@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 
 from durably_wasm import transitions
 from durably_wasm.environment import Environment
-from durably_wasm.errors import message_of
-from durably_wasm.events import ErrorContext, WorkerError
+from durably_wasm.events import WorkerError
 from durably_wasm.models import Run, RunFilter
 from durably_wasm.room import purge_ended
 
@@ -30,8 +29,8 @@ class Maintenance:
         try:
             await self._report_unknown_jobs(known_jobs)
             await self._purge()
-        except Exception as error:  # whatever it is, the worker goes on
-            self._report(message_of(error), "idle-maintenance")
+        except Exception as error:  # whatever it is, the worker goes on, unless the store is gone for good
+            self._environment.report(error, "idle-maintenance")
 
     async def _purge(self) -> None:
         now = self._environment.clock.now()
@@ -60,7 +59,5 @@ class Maintenance:
     def _report_if_unknown(self, run: Run, known_jobs: Container[str]) -> None:
         if run.job_name not in known_jobs and run.job_name not in self._reported:
             self._reported.add(run.job_name)
-            self._report(f"Runs of job {run.job_name!r} wait: no such job is registered", "unknown-job", run.id)
-
-    def _report(self, message: str, context: ErrorContext, run_id: str | None = None) -> None:
-        self._environment.emitter.emit(WorkerError(error=message, context=context, run_id=run_id))
+            error = f"Runs of job {run.job_name!r} wait: no such job is registered"
+            self._environment.emitter.emit(WorkerError(error=error, context="unknown-job", run_id=run.id))

@@ -7,8 +7,7 @@ from collections import defaultdict
 from functools import partial
 
 from durably_wasm.durably import Durably
-from durably_wasm.errors import message_of
-from durably_wasm.events import LogWrite, WorkerError
+from durably_wasm.events import LogWrite
 from durably_wasm.models import NewLog
 
 
@@ -56,4 +55,4 @@ class LogPersistence:
         try:
             await durably.store.create_log(log)
         except Exception as error:  # whatever it is, it takes no other line with it
-            durably.emit(WorkerError(error=message_of(error), context="log", run_id=line.run_id))
+            durably.report(error, "log", line.run_id)
