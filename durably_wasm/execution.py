@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,10 +13,10 @@ from durably_wasm.cancellation import cancel_and_wait, start, to_its_end
 from durably_wasm.environment import Environment
 from durably_wasm.errors import LeaseLost, StopExecution, StoreError, message_of
 from durably_wasm.events import ErrorContext, RunComplete, RunFail, RunLeaseRenewed
+from durably_wasm.failures import LAST_RESORT, invalid, run_error, without_details
 from durably_wasm.job import JobDefinition
 from durably_wasm.models import Run, RunError, add_ms, to_iso
 from durably_wasm.payloads import JsonValue
-from durably_wasm.schema import explain
 from durably_wasm.step import ProgressWriter, StepContext
 
 BeforeEnd = Callable[[str], Awaitable[None]]
@@ -91,21 +90,46 @@ class Execution:
         When this is cancelled, the job still has to be stopped: see `give_back`.
         """
         try:
-            await self._load()
-            outcome = await self._end_of_job()
+            outcome = await self._outcome()
             await self._attempt.end_steps()
-            await self._progress.flush()
-            await self._before_end(self.run.id)
+            await self._flush_progress()
+            outcome = await self._settled(outcome)
             self._ends = True
             if self._renewal is not None:
                 self._renewal.cancel()
             if outcome is not None and self._attempt.stopped is None:
                 await to_its_end(self._write_end(outcome), on_cancel=lambda: self.stop(_worker_cancelled()))
         except StopExecution:
-            await self._before_end(self.run.id)
+            await self._settled(None)
         finally:
             if self._renewal is not None:
                 await cancel_and_wait(self._renewal)
+
+    async def _outcome(self) -> _Outcome | None:
+        """Execute the job; None when it was stopped. Whatever fails before it begins fails the run."""
+        try:
+            await self._load()
+            return await self._end_of_job()
+        except Exception as error:  # such as steps that cannot be read
+            return _Failed(run_error(error))
+
+    async def _flush_progress(self) -> None:
+        try:
+            await self._progress.flush()
+        except Exception as error:  # a run does not fail of its progress
+            self._attempt.report(error, "progress")
+
+    async def _settled(self, outcome: _Outcome | None) -> _Outcome | None:
+        """Await what has to be done before the end is written; a completed run fails with what that raises."""
+        try:
+            await self._attempt.insist(lambda: self._before_end(self.run.id))
+        except StopExecution:
+            return None
+        except Exception as error:
+            if isinstance(outcome, _Completed):
+                return _Failed(run_error(error))
+            self._attempt.report(error, "run-failure")
+        return outcome
 
     async def _load(self) -> None:
         if self.run.lease_generation > 1:  # the first attempt has nothing to read
@@ -128,22 +152,30 @@ class Execution:
         try:
             input = job.input_schema.from_json(run.input)
         except Exception as error:  # a user's validator may raise anything
-            return _Failed(RunError(f"Invalid input: {explain(error)}", _qualified_name(error)))
+            return _Failed(invalid("input", error))
         context = StepContext(self._attempt, self._progress)
         try:
             output = await (job.run(context, input) if job.takes_input else job.run(context))
         except BaseException as error:  # whatever a job raises ends the job, never the engine, being stopped included
-            return _Failed(_run_error(error))
+            return _Failed(run_error(error))
         try:
             return _Completed(job.output_schema.to_json(job.output_schema.validate(output)))
         except Exception as error:
-            return _Failed(RunError(f"Invalid output: {explain(error)}", _qualified_name(error)))
+            return _Failed(invalid("output", error))
 
     async def _write_end(self, outcome: _Outcome) -> None:
+        """Write the run's end, or else why it cannot be written, with less and less detail."""
         if isinstance(outcome, _Completed):
-            await self._complete(outcome.output)
-        else:
-            await self._fail(outcome.error)
+            try:
+                return await self._complete(outcome.output)
+            except Exception as error:  # it cannot be encoded, or the store refuses it for ever
+                outcome = _Failed(invalid("output", error))
+        for reason in (outcome.error, without_details(outcome.error), LAST_RESORT):
+            try:
+                return await self._fail(reason)
+            except Exception as error:
+                refusal = error
+        self._attempt.report(refusal, "run-failure")
 
     async def _complete(self, output: JsonValue) -> None:
         run, keep = self.run, self._options.preserve_steps
@@ -221,23 +253,12 @@ class Execution:
         if self._job is not None:
             await asyncio.wait({self._job})
         await self._attempt.end_steps()
-        await self._before_end(self.run.id)
+        await self._settled(None)
         try:
             await self._store.release_lease(self.run.id, self.run.lease_generation, self._attempt.now())
-        except StoreError as error:
+        except Exception as error:  # the lease expires
             self._attempt.report(error, "store")
 
 
 def _worker_cancelled() -> LeaseLost:
     return LeaseLost("The worker was cancelled")
-
-
-def _run_error(error: BaseException) -> RunError:
-    frames = error.__traceback__ and error.__traceback__.tb_next  # from the job's own frame on
-    lines = traceback.format_exception(type(error), error, frames)
-    return RunError(message_of(error), _qualified_name(error), "".join(lines))
-
-
-def _qualified_name(error: BaseException) -> str:
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 
 from durably_wasm.attempt import Attempt
 from durably_wasm.cancellation import cancel_and_wait, to_its_end
-from durably_wasm.errors import StopExecution, StoreError, ValidationError, message_of
+from durably_wasm.errors import StopExecution, ValidationError, message_of
 from durably_wasm.events import LogWrite, RunProgress, StepCancel, StepComplete, StepFail, StepStart
 from durably_wasm.identifiers import check_identifier
 from durably_wasm.models import LogLevel, NewStep, Progress, Step, to_iso
@@ -185,7 +185,7 @@ class ProgressWriter:
             return
         try:
             written = await self._attempt.write_progress(progress)
-        except StoreError as error:
+        except Exception as error:  # a run does not fail of its progress
             self._attempt.report(error, "progress")
             return
         if written:
@@ -234,7 +234,12 @@ class _StepExecution:
             raise TypeError(f"The result of step {self._name!r} cannot be stored: {explain(error)}") from error
 
     async def _complete(self, value: JsonValue) -> None:
-        step = await self._persist(NewStep(self._name, self._index, "completed", output=value, started_at=self._since))
+        new = NewStep(self._name, self._index, "completed", output=value, started_at=self._since)
+        try:
+            step = await self._persist(new)
+        except Exception as error:  # the store refuses this result for ever
+            await self._fail(error)
+            raise
         duration = self._attempt.clock.now() - self._started
         self._attempt.emitter.emit(
             StepComplete(
@@ -248,7 +253,10 @@ class _StepExecution:
 
     async def _fail(self, error: BaseException) -> None:
         message = message_of(error)
-        await self._persist(NewStep(self._name, self._index, "failed", error=message, started_at=self._since))
+        try:
+            await self._persist(NewStep(self._name, self._index, "failed", error=message, started_at=self._since))
+        except Exception as refusal:  # the step has failed, whether the store keeps that or not
+            self._attempt.report(refusal, "store")
         self._attempt.emitter.emit(
             StepFail(**self._attempt.fields, step_name=self._name, step_index=self._index, error=message)
         )

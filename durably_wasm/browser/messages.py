@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from functools import cache
 from typing import Any
 
-from durably_wasm.errors import StoreError, ValidationError
+from durably_wasm.errors import StoreError, ValidationError, message_of
 from durably_wasm.events import Event
 from durably_wasm.models import Progress, Run, camel_case
 from durably_wasm.options import Options
@@ -30,7 +30,7 @@ def to_message(row: Run | Event) -> dict[str, Any]:
 
 def error_to_message(error: BaseException) -> dict[str, Any]:
     """Write an error: its class's name, which the page sees as the error's `name`, its message, and what it means."""
-    message = {"name": type(error).__name__, "message": str(error) or type(error).__name__}
+    message = {"name": type(error).__name__, "message": message_of(error)}
     return {**message, "isFull": error.is_full} if isinstance(error, StoreError) else message
 
 
