@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from durably_wasm.environment import Environment
 from durably_wasm.events import Emitter, Event, RunFail, StepComplete, WorkerError
+from durably_wasm.models import Run
 from durably_wasm.room import with_room
 
 
@@ -22,16 +23,19 @@ async def report_crash(
     for run_id in failed:
         run = await store.get_run(run_id)
         if run is not None:
-            emitter.emit(
-                RunFail(
-                    run_id=run.id,
-                    job_name=run.job_name,
-                    labels=dict(run.labels),
-                    error=run.error or "",
-                    failed_step_name="unknown",
-                )
-            )
+            emitter.emit(failure_of(run))
     return failed
+
+
+def failure_of(run: Run) -> RunFail:
+    """Return the event of a run that failed without being executed."""
+    return RunFail(
+        run_id=run.id,
+        job_name=run.job_name,
+        labels=dict(run.labels),
+        error=run.error or "",
+        failed_step_name="unknown",
+    )
 
 
 class Suspects:

@@ -48,6 +48,7 @@ def create_durably(
     lease_renew_interval_ms: int = 5_000,
     preserve_steps: bool = False,
     retain_runs: Retention = None,
+    max_claims_without_progress: int | None = 20,
     labels: Any = None,
     clock: Clock | None = None,
     exclusive: bool = False,
@@ -66,6 +67,8 @@ def create_durably(
         lease_renew_interval_ms: How often the lease of a run in execution is extended.
         preserve_steps: Keep the steps of ended runs.
         retain_runs: How long ended runs are kept, ``"30d"``, ``"24h"``, ``"60m"`` or a timedelta; None: for ever.
+        max_claims_without_progress: How often a run is claimed without completing a step in between, before it fails as
+            ``NoProgress``; None: for ever. Every claim counts, however its lease ended.
         labels: The type that the labels of every run must validate into, a TypedDict or a model.
         clock: Where the time comes from; None: the machine's.
         exclusive: The caller holds the database's lock, so the leases of all earlier holders are void.
@@ -80,6 +83,7 @@ def create_durably(
         lease_renew_interval_ms=lease_renew_interval_ms,
         preserve_steps=preserve_steps,
         retain_runs=retain_runs,
+        max_claims_without_progress=max_claims_without_progress,
         exclusive=exclusive,
     )
     durably = Durably(store, clock or SystemClock(), options, labels)

@@ -167,6 +167,15 @@ class Crash:
     completed_step_count: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LastProgress:
+    """The last claim of a run after which it had completed a further step, and how many it had completed then."""
+
+    run_id: str
+    generation: int
+    completed_step_count: int
+
+
 @dataclass(frozen=True, slots=True)
 class NewRun:
     """What a trigger asks for, validated: ``input`` is the JSON value of the job's input."""

@@ -29,6 +29,7 @@ class Options:
     lease_renew_interval_ms: int = 5_000
     preserve_steps: bool = False
     retain_runs: Retention = None
+    max_claims_without_progress: int | None = 20
     exclusive: bool = False
 
     def __post_init__(self) -> None:
@@ -36,6 +37,8 @@ class Options:
         _check_integer("max_concurrent_runs", self.max_concurrent_runs, 1, 1000)
         _check_integer("lease_ms", self.lease_ms, 1)
         _check_integer("lease_renew_interval_ms", self.lease_renew_interval_ms, 1)
+        if self.max_claims_without_progress is not None:
+            _check_integer("max_claims_without_progress", self.max_claims_without_progress, 1)
         retention(self.retain_runs)
 
 

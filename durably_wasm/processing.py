@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from durably_wasm.cancellation import to_its_end
-from durably_wasm.crashes import Suspects, report_crash
+from durably_wasm.crashes import Suspects, failure_of, report_crash
 from durably_wasm.environment import Environment
 from durably_wasm.errors import LeaseLost, StopExecution
 from durably_wasm.events import RunLeased
@@ -46,7 +46,7 @@ class Processing:
         claimed: list[Execution] = []
         await self._environment.breather.breathe_if_due()
         try:
-            await to_its_end(self._claim(worker_id, epoch, claimed))
+            found = await to_its_end(self._claim(worker_id, epoch, claimed))
             for execution in claimed:
                 if self._paused:  # since the claim began
                     await execution.pause()
@@ -58,7 +58,7 @@ class Processing:
         finally:
             for execution in claimed:
                 self._forget(execution.run)
-        return bool(claimed)
+        return found
 
     def stop(self, run_id: str, reason: StopExecution) -> None:
         """Stop the execution of a run, if it is one of this engine's."""
@@ -78,16 +78,16 @@ class Processing:
         self._paused = True
         await asyncio.gather(*(execution.pause() for execution in self._executions.values()))
 
-    async def _claim(self, worker_id: str, epoch: int | None, claimed: list[Execution]) -> None:
+    async def _claim(self, worker_id: str, epoch: int | None, claimed: list[Execution]) -> bool:
         if self._suspects and (self._executions or self._claims):
-            return
+            return False
         self._claims += 1
         try:
-            await self._claim_due(worker_id, epoch, claimed)
+            return await self._claim_due(worker_id, epoch, claimed)
         finally:
             self._claims -= 1
 
-    async def _claim_due(self, worker_id: str, epoch: int | None, claimed: list[Execution]) -> None:
+    async def _claim_due(self, worker_id: str, epoch: int | None, claimed: list[Execution]) -> bool:
         environment = self._environment
         for execution in list(self._executions.values()):  # who wakes up keeps its own before it takes others'
             await execution.renew_if_overdue()
@@ -100,18 +100,27 @@ class Processing:
                 jobs=list(self._handles),
                 exclude=list(self._executions),
                 epoch=epoch,
+                max_claims_without_progress=environment.options.max_claims_without_progress,
+                keep_steps=environment.options.preserve_steps,
             ),
         )
         if run is None:
             self._suspects.clear_all()  # none of them is due here, and nothing is beside them
-            return
+            return False
+        if run.status == "failed":  # it was claimed too often
+            self._tell_of_failure(run)
+            return True
         execution = Execution(run, self._handles[run.job_name].definition, environment, self._settle)
         self._executions[run.id] = execution
         claimed.append(execution)
         self._tell_of_lease(run)
+        return True
 
     def _forget(self, run: Run) -> None:
         del self._executions[run.id]
+        self._release(run)
+
+    def _release(self, run: Run) -> None:
         self._suspects.clear(run.id)
         if run.concurrency_key is not None:
             self._wake()
@@ -119,6 +128,10 @@ class Processing:
     async def _settle(self, run_id: str) -> None:
         for hook in self.before_end:
             await hook(run_id)
+
+    def _tell_of_failure(self, run: Run) -> None:
+        self._environment.emitter.emit(failure_of(run))
+        self._release(run)
 
     def _tell_of_lease(self, run: Run) -> None:
         self._environment.emitter.emit(

@@ -15,7 +15,18 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from durably_wasm.errors import ConflictError
-from durably_wasm.models import TERMINAL, Crash, EnqueueResult, NewRun, NewStep, Progress, Run, RunError, Step
+from durably_wasm.models import (
+    TERMINAL,
+    Crash,
+    EnqueueResult,
+    LastProgress,
+    NewRun,
+    NewStep,
+    Progress,
+    Run,
+    RunError,
+    Step,
+)
 from durably_wasm.payloads import JsonValue
 
 CRASHES = 3  # that end a run, without a checkpoint between them
@@ -108,6 +119,30 @@ def claim(run: Run, worker_id: str, now: str, expires_at: str) -> Run:
         started_at=run.started_at or now,
         updated_at=now,
     )
+
+
+def last_progress(run_id: str, generation: int, completed_step_count: int, known: LastProgress | None) -> LastProgress:
+    """Return the last progress of a run that has just been claimed under a generation.
+
+    `known` is what the claim before found; None: nothing, as at the first. A run that has completed steps since then
+    did so under the claim before this one. A failed attempt at a step is no progress.
+    """
+    known = known or LastProgress(run_id=run_id, generation=0, completed_step_count=0)
+    if known.completed_step_count == completed_step_count:
+        return known
+    return LastProgress(run_id=run_id, generation=generation - 1, completed_step_count=completed_step_count)
+
+
+def no_progress(generation: int, last: LastProgress, most: int) -> RunError | None:
+    """Return why a run that has just been claimed under a generation fails; None when it may be executed.
+
+    It fails when it was claimed `most` times since its last progress, whatever ended those claims: a death, an expiry,
+    or an engine that gave the lease back. Nothing else ends a run that takes its engine down each time.
+    """
+    if generation - 1 - last.generation < most:
+        return None
+    times = "once" if most == 1 else f"{most} times"
+    return RunError(f"no progress: it was claimed {times} and completed no step in between", "NoProgress")
 
 
 def renew(run: Run | None, generation: int, now: str, expires_at: str) -> Run | None:

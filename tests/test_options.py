@@ -27,6 +27,7 @@ def test_the_defaults_are_as_documented() -> None:
         "lease_renew_interval_ms": 5_000,
         "preserve_steps": False,
         "retain_runs": None,
+        "max_claims_without_progress": 20,
         "exclusive": False,
     }
 

@@ -10,7 +10,7 @@ import pytest
 
 from durably_wasm import transitions
 from durably_wasm.errors import ConflictError
-from durably_wasm.models import TERMINAL, Crash, NewRun, NewStep, Progress, Run, RunError, RunStatus, Step
+from durably_wasm.models import TERMINAL, Crash, LastProgress, NewRun, NewStep, Progress, Run, RunError, RunStatus, Step
 
 THEN = "2026-01-01T00:00:00.000Z"
 NOW = "2026-01-01T00:01:00.000Z"
@@ -400,3 +400,38 @@ def test_a_completed_step_makes_the_count_begin_anew() -> None:
 def test_a_run_that_is_not_leased_has_no_part_in_a_death(status: RunStatus) -> None:
     assert transitions.crash(None, None, "a trap", NOW) is None
     assert transitions.crash(replace(LEASED, status=status), crash(2), "a trap", NOW) is None
+
+
+def progress(generation: int, steps: int) -> LastProgress:
+    return LastProgress(run_id="a", generation=generation, completed_step_count=steps)
+
+
+@pytest.mark.parametrize(
+    ("generation", "steps", "known", "last"),
+    [
+        (1, 0, None, (0, 0)),
+        (7, 0, None, (0, 0)),
+        (7, 0, (0, 0), (0, 0)),
+        (2, 1, None, (1, 1)),
+        (9, 5, (3, 4), (8, 5)),
+        (9, 5, (8, 5), (8, 5)),
+    ],
+)
+def test_the_last_progress_is_under_the_claim_before_the_one_that_finds_it(
+    generation: int, steps: int, known: tuple[int, int] | None, last: tuple[int, int]
+) -> None:
+    assert transitions.last_progress("a", generation, steps, known and progress(*known)) == progress(*last)
+
+
+@pytest.mark.parametrize(
+    ("generation", "since", "most", "fails"),
+    [(1, 0, 1, False), (2, 0, 1, True), (20, 0, 20, False), (21, 0, 20, True), (28, 8, 20, False), (29, 8, 20, True)],
+)
+def test_a_run_fails_at_the_claim_after_the_last_one_that_is_borne(
+    generation: int, since: int, most: int, fails: bool
+) -> None:
+    error = transitions.no_progress(generation, progress(since, 3), most)
+    assert (error is not None) is fails
+    if error is not None:
+        times = "once" if most == 1 else "20 times"
+        assert error == RunError(f"no progress: it was claimed {times} and completed no step in between", "NoProgress")

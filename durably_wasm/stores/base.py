@@ -91,11 +91,17 @@ class Store(Protocol):
         jobs: Collection[str] | None = None,
         exclude: Collection[str] = (),
         epoch: int | None = None,
+        max_claims_without_progress: int | None = None,
+        keep_steps: bool = False,
     ) -> Run | None:
         """Lease the oldest run that is due to a worker and return it, or None (see `transitions.next_claim`).
 
         `jobs` are the names to choose from (None: any), `exclude` the ids of runs that this worker is executing,
         `epoch` that of a caller under the database's lock. Of any number of concurrent callers one gets a run.
+
+        A run that was claimed `max_claims_without_progress` times (None: any number) without completing a step fails
+        instead and is returned so; unless `keep_steps`, its steps are deleted (see `transitions.no_progress`). Its last
+        progress is kept beside the run, for as long as the run is; a first claim does not ask for it.
         """
         ...
 

@@ -137,10 +137,21 @@ class IndexedDbStore:
         jobs: Collection[str] | None = None,
         exclude: Collection[str] = (),
         epoch: int | None = None,
+        max_claims_without_progress: int | None = None,
+        keep_steps: bool = False,
     ) -> Run | None:
         """Lease the oldest run that is due."""
         return await self._transact(
-            transactions.claim(worker_id, now, add_ms(now, lease_ms), jobs=jobs, exclude=exclude, epoch=epoch)
+            transactions.claim(
+                worker_id,
+                now,
+                add_ms(now, lease_ms),
+                jobs=jobs,
+                exclude=exclude,
+                epoch=epoch,
+                max_claims_without_progress=max_claims_without_progress,
+                keep_steps=keep_steps,
+            )
         )
 
     async def renew_lease(self, run_id: str, generation: int, now: str, lease_ms: int) -> bool:

@@ -15,6 +15,7 @@ from durably_wasm.models import (
     TERMINAL,
     Crash,
     EnqueueResult,
+    LastProgress,
     Log,
     NewLog,
     NewRun,
@@ -45,6 +46,7 @@ class MemoryStore:
         self._by_idempotency: dict[tuple[str, str | None], str] = {}
         self._by_pending_key: dict[tuple[str, str | None], str] = {}
         self._crashes: dict[str, Crash] = {}
+        self._progress: dict[str, LastProgress] = {}
         self._calls: dict[str, str] = {}
         self._ids = Ulids()
         self._epoch = 0
@@ -121,6 +123,8 @@ class MemoryStore:
         jobs: Collection[str] | None = None,
         exclude: Collection[str] = (),
         epoch: int | None = None,
+        max_claims_without_progress: int | None = None,
+        keep_steps: bool = False,
     ) -> Run | None:
         """Lease the oldest run that is due."""
         queues = [queue for job, queue in self._pending.items() if jobs is None or job in jobs]
@@ -136,7 +140,16 @@ class MemoryStore:
             return None
         claimed = transitions.claim(run, worker_id, now, add_ms(now, lease_ms))
         self._put(claimed)
-        return _own(claimed)
+        if max_claims_without_progress is not None:
+            self._fail_without_progress(claimed, max_claims_without_progress, now, keep_steps)
+        return _own(self._runs[run.id])
+
+    def _fail_without_progress(self, run: Run, most: int, now: str, keep_steps: bool) -> None:
+        generation, known = run.lease_generation, self._progress.get(run.id)
+        last = transitions.last_progress(run.id, generation, run.completed_step_count, known)
+        self._progress[run.id] = last
+        if error := transitions.no_progress(generation, last, most):
+            self._end(transitions.fail(run, generation, error, now), keep_steps)
 
     async def renew_lease(self, run_id: str, generation: int, now: str, lease_ms: int) -> bool:
         """Extend the lease, also after it has expired."""
@@ -319,6 +332,7 @@ class MemoryStore:
         self._steps.pop(run.id, None)
         self._logs.pop(run.id, None)
         self._crashes.pop(run.id, None)
+        self._progress.pop(run.id, None)
         self._by_idempotency.pop((run.job_name, run.idempotency_key), None)
 
 

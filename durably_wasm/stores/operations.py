@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from durably_wasm.models import Run
 from durably_wasm.payloads import encode
-from durably_wasm.stores.rows import Record, record_from_run
+from durably_wasm.stores.rows import Record, progress_key, record_from_run
 
 Operation: TypeAlias = Mapping[str, Any]
 
@@ -78,8 +78,8 @@ def delete_all_of(store: str, run_id: str) -> Operation:
 def delete_run(run_id: str) -> list[Operation]:
     """Delete a run with all that belongs to it."""
     parts = [delete_all_of(store, run_id) for store in ("steps", "logs", "payloads")]
-    rows = [{"op": "delete", "store": store, "lower": run_id, "upper": run_id} for store in ("crashes", "runs")]
-    return [*parts, *rows]
+    crashes = {"op": "delete", "store": "crashes", "lower": run_id, "upper": progress_key(run_id)}
+    return [*parts, crashes, {"op": "delete", "store": "runs", "lower": run_id, "upper": run_id}]
 
 
 def all_calls() -> Operation:

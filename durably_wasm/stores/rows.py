@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, TypeAlias
 
-from durably_wasm.models import Crash, Log, Progress, Run, Step, camel_case
+from durably_wasm.models import Crash, LastProgress, Log, Progress, Run, Step, camel_case
 from durably_wasm.payloads import decode, encode
 
 SqlRow: TypeAlias = Sequence[Any]
@@ -46,6 +46,31 @@ def log_from_row(row: SqlRow) -> Log:
 def crash_from_row(row: SqlRow) -> Crash:
     """Read a row of `crashes`."""
     return Crash(**dict(zip(_CRASH_COLUMNS, row, strict=True)))
+
+
+def progress_key(run_id: str) -> str:
+    """Return the key in `crashes` of a run's last progress: version 1 of the schema has no other place for it."""
+    return f"{run_id}/progress"
+
+
+def crash_from_progress(last: LastProgress) -> Crash:
+    """Write a run's last progress as the row of `crashes` that keeps it."""
+    return Crash(
+        run_id=progress_key(last.run_id),
+        count=last.generation,
+        reason="",
+        completed_step_count=last.completed_step_count,
+    )
+
+
+def progress_from_crash(run_id: str, row: Crash) -> LastProgress:
+    """Read a run's last progress."""
+    return LastProgress(run_id=run_id, generation=row.count, completed_step_count=row.completed_step_count)
+
+
+def claim_of_row(row: SqlRow) -> tuple[int, int]:
+    """Return the generation and the number of completed steps of a row of `runs`, whatever its payloads hold."""
+    return row[_RUN_COLUMNS.index("lease_generation")], row[_RUN_COLUMNS.index("completed_step_count")]
 
 
 def progress_to_text(progress: Progress | None) -> str | None:

@@ -31,6 +31,7 @@ from durably_wasm.models import (
 )
 from durably_wasm.payloads import JsonValue, decode, encode
 from durably_wasm.stores.calls import CANCELLED, CRASHED, DELETED, ENQUEUED, PURGED, Outcome
+from durably_wasm.stores.claims import Claim, claim_next, fail
 from durably_wasm.stores.migrations import VERSION, import_script, steps_from
 from durably_wasm.stores.rows import crash_from_row, log_from_row, progress_to_text, run_from_row, step_from_row
 from durably_wasm.stores.sql_driver import SqlDriver, SqlValue, StandardDriver
@@ -128,18 +129,14 @@ class SqliteStore:
         jobs: Collection[str] | None = None,
         exclude: Collection[str] = (),
         epoch: int | None = None,
+        max_claims_without_progress: int | None = None,
+        keep_steps: bool = False,
     ) -> Run | None:
         """Lease the oldest run that is due."""
-        chosen = {"now": now, "exclude": encode(list(exclude)), "epoch": epoch}
+        claim = Claim(worker_id, now, add_ms(now, lease_ms), max_claims_without_progress, keep_steps)
         with self._transaction():
-            if jobs is None:
-                due = self._run("due_of_any_job", **chosen)
-            else:
-                due = self._run("due_of_jobs", **chosen, jobs=encode(list(jobs)))
-            if not due:
-                return None
-            [claimed] = self._run("claim", id=due[0][0], worker_id=worker_id, now=now, expires_at=add_ms(now, lease_ms))
-        return run_from_row(claimed)
+            claimed = claim_next(self._statements, claim, jobs=jobs, exclude=exclude, epoch=epoch)
+        return None if claimed is None else run_from_row(claimed)
 
     async def renew_lease(self, run_id: str, generation: int, now: str, lease_ms: int) -> bool:
         """Extend the lease, also after it has expired."""
@@ -355,16 +352,7 @@ class SqliteStore:
         return True
 
     def _fail(self, run_id: str, generation: int, error: RunError, now: str, keep_steps: bool) -> bool:
-        failed = self._run(
-            "fail",
-            id=run_id,
-            generation=generation,
-            now=now,
-            error=error.message,
-            error_type=error.type,
-            error_traceback=error.traceback,
-        )
-        return bool(failed) and self._ended(run_id, keep_steps)
+        return fail(self._statements, run_id, generation, error, now) and self._ended(run_id, keep_steps)
 
     def _crash(self, run_id: str, reason: str, now: str, keep_steps: bool) -> bool:
         stored = self._run("crash", run_id=run_id)

@@ -21,6 +21,7 @@ from durably_wasm.stores.operations import (
     CHUNK,
     Operation,
     all_calls,
+    delete_all_of,
     delete_run,
     ended_before,
     first,
@@ -34,7 +35,10 @@ from durably_wasm.stores.operations import (
 )
 from durably_wasm.stores.rows import (
     Record,
+    crash_from_progress,
     crash_from_record,
+    progress_from_crash,
+    progress_key,
     record_from_crash,
     record_from_run,
     record_from_step,
@@ -159,6 +163,8 @@ def claim(
     jobs: Collection[str] | None,
     exclude: Collection[str],
     epoch: int | None,
+    max_claims_without_progress: int | None,
+    keep_steps: bool,
 ) -> Transaction[Run | None]:
     """Read the leased runs and the oldest pending ones of each job, and further ones where all those are blocked.
 
@@ -184,9 +190,28 @@ def claim(
     run = transitions.next_claim(leased, pending, now, jobs=jobs, exclude=exclude, epoch=epoch)
     if run is None:
         return [], None
-    [payloads] = yield [payloads_of(run.id)]
     claimed = transitions.claim(run, worker_id, now, expires_at)
-    return [put("runs", record_from_run(claimed))], _with_payloads(claimed, payloads)
+    if max_claims_without_progress is None or claimed.lease_generation == 1:
+        [payloads] = yield [payloads_of(run.id)]
+        return [put("runs", record_from_run(claimed))], _with_payloads(claimed, payloads)
+    [payloads, known] = yield [payloads_of(run.id), get("crashes", progress_key(run.id))]
+    claimed, writes = _fail_without_progress(claimed, known, max_claims_without_progress, now, keep_steps)
+    return writes, _with_payloads(claimed, payloads)
+
+
+def _fail_without_progress(
+    claimed: Run, known: Record | None, most: int, now: str, keep_steps: bool
+) -> tuple[Run, list[Operation]]:
+    generation, earlier = claimed.lease_generation, known and progress_from_crash(claimed.id, crash_from_record(known))
+    last = transitions.last_progress(claimed.id, generation, claimed.completed_step_count, earlier or None)
+    error = transitions.no_progress(generation, last, most)
+    run = (error and transitions.fail(claimed, generation, error, now)) or claimed
+    steps = [] if error is None or keep_steps else [delete_all_of("steps", run.id)]
+    return run, [
+        put("runs", record_from_run(run)),
+        put("crashes", record_from_crash(crash_from_progress(last))),
+        *steps,
+    ]
 
 
 def release(run_id: str, generation: int, now: str) -> Transaction[bool]:

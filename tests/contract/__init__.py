@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 from . import (
     calls,
     claim,
+    claims,
     crashes,
     driver,
     ending,
@@ -31,6 +32,7 @@ from . import (
     maintenance,
     payloads,
     progress,
+    refusals,
     sharing,
     steps,
 )
@@ -53,6 +55,8 @@ _MODULES = (
     epochs,
     calls,
     crashes,
+    claims,
+    refusals,
     sharing,
     driver,
 )

@@ -19,6 +19,7 @@ import { toError } from '../shared/rpc.js';
  * @property {number} [maxConcurrentRuns]
  * @property {boolean} [preserveSteps]
  * @property {string} [retainRuns]
+ * @property {number | null} [maxClaimsWithoutProgress]  claims of a run without a completed step in between, before it fails; null: any number
  */
 
 const STORES = ['indexeddb', 'sqlite'];
@@ -31,6 +32,7 @@ const ENGINE_OPTIONS = [
   'maxConcurrentRuns',
   'preserveSteps',
   'retainRuns',
+  'maxClaimsWithoutProgress',
 ];
 
 /**

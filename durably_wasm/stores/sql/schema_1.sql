@@ -67,7 +67,8 @@ CREATE TABLE logs (
 ) WITHOUT ROWID;
 CREATE INDEX logs_by_run ON logs (run_id, id);
 
--- How often Python died while a run was executed, since its last checkpoint (see `transitions.crash`).
+-- How often Python died while a run was executed, since its last checkpoint (see `transitions.crash`). With '/progress'
+-- behind the run's id, `count` is the generation of its last progress (see `transitions.last_progress`).
 CREATE TABLE crashes (
     run_id TEXT PRIMARY KEY,
     count INTEGER NOT NULL,

@@ -167,7 +167,7 @@ DELETE FROM logs WHERE run_id = :run_id;
 DELETE FROM payloads WHERE run_id = :run_id;
 
 -- name: delete_crash
-DELETE FROM crashes WHERE run_id = :run_id;
+DELETE FROM crashes WHERE run_id IN (:run_id, :run_id || '/progress');
 
 -- name: delete_run
 DELETE FROM runs WHERE id = :run_id;
