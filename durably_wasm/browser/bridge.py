@@ -31,6 +31,11 @@ _MEANING = {"isFull": "is_full", "isFinal": "is_final", "isCausedByData": "is_ca
 _CODES = {"RangeError": TOOBIG, "InternalError": TOOBIG, "RuntimeError": INTERNAL}
 
 
+# In one transaction. JavaScript's texts may have twice that length in Chromium; of longer ones, and of the copies on
+# their way to the page, its processes die (measured with 400 million), and with them all other runs.
+MOST_CHARACTERS = 1 << 28
+
+
 class IndexedDbStore(Store):
     """Keeps runs in an IndexedDB database of this origin; it survives the tab, the browser and the machine's reboot.
 
@@ -100,7 +105,7 @@ class IndexedDbDriver:
     def _decide(self, number: int, found: str) -> str:
         transaction = self._transactions[number]
         try:
-            return json.dumps(transaction.decide(json.loads(found)))
+            return _bounded(self._name, json.dumps(transaction.decide(json.loads(found))))
         except Exception as error:  # raised by `transact`: the database's transaction ends with nothing written
             transaction.raised = error
             return '{"writes":[]}'
@@ -185,9 +190,8 @@ class WaSqliteDriver:
         """Execute statements in order, until one is refused, and return the rows of each."""
         try:
             prepared = [(*(self._prepared.get(sql) or self._prepare(sql)), values) for sql, values in statements]
-            text = self._database.run(
-                encode([[number, [values[name] for name in names]] for number, names, values in prepared])
-            )
+            calls = encode([[number, [values[name] for name in names]] for number, names, values in prepared])
+            text = self._database.run(_bounded(self._name, calls))
         except JsException as error:
             raise self._refusal(error) from error
         except (TypeError, ValueError, MemoryError) as error:  # no JSON can be made of a value
@@ -220,6 +224,13 @@ class WaSqliteDriver:
     def _misfit(self, error: Exception) -> StoreError:
         code = NOMEM if isinstance(error, MemoryError) else MISMATCH
         return refusal(f"The database {self._name}", code, message_of(error))
+
+
+def _bounded(database: str, text: str) -> str:
+    if len(text) > MOST_CHARACTERS:
+        reason = f"{len(text)} characters are too many; {MOST_CHARACTERS} can be stored at once"
+        raise refusal(f"The database {database}", TOOBIG, reason)
+    return text
 
 
 async def _settled(promise: Awaitable[Any]) -> Any:

@@ -6,7 +6,9 @@ import math
 import secrets
 import time
 from datetime import datetime
+from typing import Any
 
+import durably_wasm_js
 import js
 from pydantic import BaseModel, Field
 from pyodide.http import pyfetch
@@ -160,3 +162,25 @@ async def journal(entry: str) -> None:
 def tell(entry: str) -> None:
     """Tell the server without a pause: the request leaves though Python stays busy."""
     js.fetch("/journal", method="POST", body=entry)
+
+
+class LargeInput(BaseModel):
+    size: int  # in characters
+    inside: str  # "a step", "the output" or "the error"
+
+
+@define_job("large")
+async def large(step: StepContext, input: LargeInput) -> Any:
+    if input.inside == "a step":
+        await step.run("large", lambda: "x" * input.size)
+    if input.inside == "the error":
+        raise ValueError("x" * input.size)
+    return "x" * input.size
+
+
+@define_job("drop")
+async def drop(step: StepContext, input: str) -> None:
+    await step.run("before", lambda: None)
+    database = await durably_wasm_js.openSqlite("test")  # the engine's own connection
+    database.script(f"DROP TABLE {input}")
+    await step.run("after", lambda: None)
