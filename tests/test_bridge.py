@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from conftest import AtOnce
 
 
+def type_of(value: object) -> str:
+    return type(value).__name__
+
+
 class JsException(Exception):
     """What Pyodide makes of a JavaScript error: its properties are attributes."""
 
@@ -127,9 +131,7 @@ class TestSqlite:
             database.call = lambda *_: "[[]]"
             assert driver.run("SELECT :a", {"a": 1}) == []
 
-    @pytest.mark.parametrize(
-        "value", [b"x", object(), {1}, 10**5000, float("nan")], ids=lambda value: type(value).__name__
-    )
+    @pytest.mark.parametrize("value", [b"x", object(), {1}, 10**5000, float("nan")], ids=type_of)
     async def test_a_value_without_a_text_is_refused(self, bridge: Any, value: Any) -> None:
         driver = bridge.module.WaSqliteDriver("x")
         await driver.open()
@@ -153,7 +155,7 @@ class TestIndexedDb:
         await driver.open()
         return driver
 
-    @pytest.mark.parametrize("key", [b"x", object(), {1}, 10**5000], ids=lambda value: type(value).__name__)
+    @pytest.mark.parametrize("key", [b"x", object(), {1}, 10**5000], ids=type_of)
     async def test_reads_without_a_text_leave_nothing_to_wait_for(
         self, bridge: Any, at_once: AtOnce, key: object
     ) -> None:
