@@ -222,12 +222,12 @@ class Execution:
         now = self._clock.now()
         try:
             renewed = await self._store.renew_lease(run.id, run.lease_generation, to_iso(now), lease_ms)
+            reason = None if renewed else await self._attempt.refused()
         except Exception as error:  # whatever it is, the job goes on, unless it will be so for ever
             self._note_failed_renewal(error)
             return
         self._renewed, self._renewal_fails = now, False
-        if not renewed:
-            reason = await self._attempt.refused()
+        if reason is not None:
             self._attempt.report(reason, "lease-renewal")
             self.stop(reason)
             return

@@ -124,3 +124,16 @@ def test_what_is_thrown_for_no_reason_is_a_refusal_too(shared_page: Page) -> Non
     }"""
     told = [message.partition("refused: ")[2] for message in shared_page.evaluate(refusals)]
     assert told == ["it gave no reason", "it gave no reason", "out of memory", "7"]
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_run_that_gets_no_further_in_any_tab_fails(browser: Browser, server: Server, store: str) -> None:
+    page = browser.open(test_page(server, store=store, maxClaimsWithoutProgress=2))
+    server.close_gate("stuck/1")
+    run = triggered(page, "count", {"label": "stuck", "steps": 2})
+    for times in (1, 2, 3):
+        server.wait_for("stuck/1", times)
+        page.reload()
+    ended = page.evaluate(ENDED, run)
+    assert (ended["status"], ended["errorType"], ended["leaseGeneration"]) == ("failed", "NoProgress", 4)
+    assert server.journal("stuck")["stuck/0"] == 1

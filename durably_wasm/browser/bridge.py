@@ -33,7 +33,7 @@ _CODES = {"RangeError": TOOBIG, "InternalError": TOOBIG, "RuntimeError": INTERNA
 
 # In one transaction. JavaScript's texts may have twice that length in Chromium; of longer ones, and of the copies on
 # their way to the page, its processes die (measured with 400 million), and with them all other runs.
-MOST_CHARACTERS = 1 << 28
+MOST_CHARACTERS = 1 << 27
 
 
 class IndexedDbStore(Store):
