@@ -108,7 +108,8 @@ class Processing:
             self._suspects.clear_all()  # none of them is due here, and nothing is beside them
             return False
         if run.status == "failed":  # it was claimed too often
-            self._tell_of_failure(run)
+            self._suspects.clear(run.id)
+            environment.emitter.emit(failure_of(run))
             return True
         execution = Execution(run, self._handles[run.job_name].definition, environment, self._settle)
         self._executions[run.id] = execution
@@ -118,9 +119,6 @@ class Processing:
 
     def _forget(self, run: Run) -> None:
         del self._executions[run.id]
-        self._release(run)
-
-    def _release(self, run: Run) -> None:
         self._suspects.clear(run.id)
         if run.concurrency_key is not None:
             self._wake()
@@ -128,10 +126,6 @@ class Processing:
     async def _settle(self, run_id: str) -> None:
         for hook in self.before_end:
             await hook(run_id)
-
-    def _tell_of_failure(self, run: Run) -> None:
-        self._environment.emitter.emit(failure_of(run))
-        self._release(run)
 
     def _tell_of_lease(self, run: Run) -> None:
         self._environment.emitter.emit(

@@ -101,6 +101,22 @@ async def test_its_key_is_free_then(engine: Engine, interrupt: Interrupt, settle
     await durably.stop()
 
 
+async def test_it_is_suspected_of_no_death_any_more(engine: Engine, interrupt: Interrupt, settle: Settle) -> None:
+    stuck = Stuck()
+    durably = engine(stuck.job, max_claims_without_progress=1, max_concurrent_runs=2)
+    run = await durably.jobs.stuck.trigger()
+    await interrupt(durably)
+    await durably.report_crash([run.id], "a trap")
+    for _ in range(2):
+        await durably.jobs.stuck.trigger()
+    durably.start()
+    await settle()
+    assert stuck.executions == 1 + 2, "the two others are executed at the same time"
+    for other_run in await durably.get_runs(status="leased"):
+        await durably.cancel(other_run.id)
+    await durably.stop()
+
+
 @pytest.mark.parametrize("keep", [False, True])
 async def test_its_steps_are_kept_where_steps_are(
     engine: Engine, interrupt: Interrupt, at_once: AtOnce, keep: bool

@@ -20,6 +20,7 @@ from contract.given import (
     again,
     checkpointed,
     claimed,
+    claimed_again,
     contents,
     enqueued,
     logged,
@@ -352,6 +353,7 @@ async def test_a_deleted_run_leaves_nothing_behind(sqlite: SqliteStore, raw: sql
         await checkpointed(sqlite, run)
         await logged(sqlite, run)
         await sqlite.record_crash([run.id], "a trap", NOW)
+        run = await claimed_again(sqlite, run)
         assert await sqlite.complete_run(run.id, run.lease_generation, [2], NOW, keep_steps=True)
         await delete(run)
         for table in ("runs", "payloads", "steps", "logs", "crashes"):

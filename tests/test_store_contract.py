@@ -18,6 +18,7 @@ from contract.given import (
     after,
     checkpointed,
     claimed,
+    claimed_again,
     enqueued,
     logged,
     new_run,
@@ -178,6 +179,7 @@ async def test_a_deleted_run_leaves_nothing_behind_in_indexeddb() -> None:
         await checkpointed(store, run)
         await logged(store, run)
         await store.record_crash([run.id], "a trap", NOW)
+        run = await claimed_again(store, run)
         assert await store.complete_run(run.id, run.lease_generation, [2], NOW, keep_steps=True)
         assert len([name for name, records in database.contents.items() if records]) == 5
         await delete(run)

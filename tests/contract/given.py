@@ -89,6 +89,15 @@ async def claimed(store: Store, *, now: str = NOW, worker_id: str = "worker-1", 
     return await leased(store, await enqueued(store, now=now, **asked), now=now, worker_id=worker_id)
 
 
+async def claimed_again(store: Store, run: Run) -> Run:
+    """That run, whose lease has expired, claimed by another worker that counts its claims."""
+    assert run.lease_expires_at is not None
+    expired = max(run.lease_expires_at, EXPIRY)
+    again = await store.claim_next("worker-2", expired, LEASE_MS, max_claims_without_progress=10)
+    assert again is not None and again.id == run.id, f"{again} was claimed where {run.id} was due"
+    return again
+
+
 async def checkpointed(store: Store, run: Run, *, now: str = NOW, **step: Any) -> Step:
     """A step of a leased run, as `new_step` describes it."""
     stored = await store.persist_step(run.id, run.lease_generation, new_step(**step), now)
