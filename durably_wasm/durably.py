@@ -252,7 +252,7 @@ class Durably:
         return self
 
     def before_end(self, hook: Callable[[str], Awaitable[None]]) -> None:
-        """Await ``hook(run_id)`` whenever a job's function has ended, before the run's final status is written."""
+        """Await ``hook(run_id)`` when a job has ended, before its run's end is written; an error fails the run."""
         self._processing.before_end.append(hook)
 
     async def get_run(self, run_id: str) -> Run | None:

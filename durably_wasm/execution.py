@@ -92,7 +92,7 @@ class Execution:
         try:
             outcome = await self._outcome()
             await self._attempt.end_steps()
-            await self._flush_progress()
+            await self._progress.flush()
             outcome = await self._settled(outcome)
             self._ends = True
             if self._renewal is not None:
@@ -112,12 +112,6 @@ class Execution:
             return await self._end_of_job()
         except Exception as error:  # such as steps that cannot be read
             return _Failed(run_error(error))
-
-    async def _flush_progress(self) -> None:
-        try:
-            await self._progress.flush()
-        except Exception as error:  # a run does not fail of its progress
-            self._attempt.report(error, "progress")
 
     async def _settled(self, outcome: _Outcome | None) -> _Outcome | None:
         """Await what has to be done before the end is written; a completed run fails with what that raises."""
