@@ -128,7 +128,7 @@ async def driver(tmp_path: Path) -> AsyncIterator[StandardDriver]:
         {"a": b"x" * 2_000, "b": 1},
         {"b": 1},
     ],
-    ids=repr,
+    ids=lambda values: " and ".join(type(value).__name__ for value in values.values()),
 )
 def test_values_that_cannot_be_stored_are_told_as_such(driver: StandardDriver, values: Any) -> None:
     driver.run("INSERT INTO t VALUES (:a, :b)", {"a": "there", "b": 1})
