@@ -358,6 +358,7 @@ async def test_a_deleted_run_leaves_nothing_behind(sqlite: SqliteStore, raw: sql
         await delete(run)
         for table in ("runs", "payloads", "steps", "logs", "crashes"):
             assert raw.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+        assert raw.execute("SELECT key FROM meta").fetchall() == [("epoch",)]
 
 
 class FailingDriver(StandardDriver):

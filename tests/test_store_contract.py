@@ -181,7 +181,7 @@ async def test_a_deleted_run_leaves_nothing_behind_in_indexeddb() -> None:
         await store.record_crash([run.id], "a trap", NOW)
         run = await claimed_again(store, run)
         assert await store.complete_run(run.id, run.lease_generation, [2], NOW, keep_steps=True)
-        assert len([name for name, records in database.contents.items() if records]) == 5
+        assert len([name for name, records in database.contents.items() if records]) == 6
         await delete(run)
         assert not any(database.contents.values()), database.contents
 

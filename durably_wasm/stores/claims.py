@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from durably_wasm import transitions
 from durably_wasm.models import RunError
 from durably_wasm.payloads import encode
-from durably_wasm.stores.rows import (
-    SqlRow,
-    claim_of_row,
-    crash_from_progress,
-    crash_from_row,
-    progress_from_crash,
-    progress_key,
-)
+from durably_wasm.stores.rows import SqlRow, claim_of_row, progress_from_number, progress_key, progress_to_number
 from durably_wasm.stores.statements import Statements
 
 
@@ -74,11 +67,12 @@ def _fails_without_progress(statements: Statements, claimed: SqlRow, claim: Clai
     generation, steps = claim_of_row(claimed)
     if generation == 1:  # so a first claim costs no statement more
         return False
-    rows = statements.run("crash", run_id=progress_key(run_id))
-    known = progress_from_crash(run_id, crash_from_row(rows[0])) if rows else None
+    key = progress_key(run_id)
+    rows = statements.run("progress", key=key)
+    known = progress_from_number(run_id, rows[0][0]) if rows else None
     last = transitions.last_progress(run_id, generation, steps, known)
     if last != known:
-        statements.later("put_crash", **asdict(crash_from_progress(last)))
+        statements.later("put_progress", key=key, value=progress_to_number(last))
     error = transitions.no_progress(generation, last, most)
     if error is None:
         return False

@@ -78,8 +78,8 @@ def delete_all_of(store: str, run_id: str) -> Operation:
 def delete_run(run_id: str) -> list[Operation]:
     """Delete a run with all that belongs to it."""
     parts = [delete_all_of(store, run_id) for store in ("steps", "logs", "payloads")]
-    crashes = {"op": "delete", "store": "crashes", "lower": run_id, "upper": progress_key(run_id)}
-    return [*parts, crashes, {"op": "delete", "store": "runs", "lower": run_id, "upper": run_id}]
+    keys = {"crashes": run_id, "meta": progress_key(run_id), "runs": run_id}
+    return [*parts, *({"op": "delete", "store": store, "lower": key, "upper": key} for store, key in keys.items())]
 
 
 def all_calls() -> Operation:

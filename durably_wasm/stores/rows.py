@@ -20,6 +20,7 @@ Record: TypeAlias = Mapping[str, Any]
 _RUN_COLUMNS = [field.name for field in fields(Run) if field.name not in ("input", "output")]
 _STEP_COLUMNS = [field.name for field in fields(Step)]
 _LOG_COLUMNS = [field.name for field in fields(Log)]
+_STEPS = 1 << 32  # more than a run completes
 _CRASH_COLUMNS = [field.name for field in fields(Crash)]
 _CAMEL = {name: camel_case(name) for name in (*_RUN_COLUMNS, *_STEP_COLUMNS, *_LOG_COLUMNS, *_CRASH_COLUMNS)}
 
@@ -49,23 +50,19 @@ def crash_from_row(row: SqlRow) -> Crash:
 
 
 def progress_key(run_id: str) -> str:
-    """Return the key in `crashes` of a run's last progress: version 1 of the schema has no other place for it."""
-    return f"{run_id}/progress"
+    """Return the key in `meta` of a run's last progress: version 1 of the schema has no table for it."""
+    return f"progress/{run_id}"
 
 
-def crash_from_progress(last: LastProgress) -> Crash:
-    """Write a run's last progress as the row of `crashes` that keeps it."""
-    return Crash(
-        run_id=progress_key(last.run_id),
-        count=last.generation,
-        reason="",
-        completed_step_count=last.completed_step_count,
-    )
+def progress_to_number(last: LastProgress) -> int:
+    """Write a run's last progress as the one number that a row of `meta` has, exact in JavaScript too."""
+    return last.generation * _STEPS + last.completed_step_count
 
 
-def progress_from_crash(run_id: str, row: Crash) -> LastProgress:
+def progress_from_number(run_id: str, number: int) -> LastProgress:
     """Read a run's last progress."""
-    return LastProgress(run_id=run_id, generation=row.count, completed_step_count=row.completed_step_count)
+    generation, steps = divmod(int(number), _STEPS)
+    return LastProgress(run_id=run_id, generation=generation, completed_step_count=steps)
 
 
 def claim_of_row(row: SqlRow) -> tuple[int, int]:

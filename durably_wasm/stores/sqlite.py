@@ -33,7 +33,14 @@ from durably_wasm.payloads import JsonValue, decode, encode
 from durably_wasm.stores.calls import CANCELLED, CRASHED, DELETED, ENQUEUED, PURGED, Outcome
 from durably_wasm.stores.claims import Claim, claim_next, fail
 from durably_wasm.stores.migrations import VERSION, import_script, steps_from
-from durably_wasm.stores.rows import crash_from_row, log_from_row, progress_to_text, run_from_row, step_from_row
+from durably_wasm.stores.rows import (
+    crash_from_row,
+    log_from_row,
+    progress_key,
+    progress_to_text,
+    run_from_row,
+    step_from_row,
+)
 from durably_wasm.stores.sql_driver import SqlDriver, SqlValue, StandardDriver
 from durably_wasm.stores.statements import Statements
 
@@ -376,6 +383,7 @@ class SqliteStore:
     def _delete(self, run_id: str) -> None:
         for name in ("delete_steps", "delete_logs", "delete_payloads", "delete_crash", "delete_run"):
             self._later(name, run_id=run_id)
+        self._later("delete_progress", key=progress_key(run_id))
 
 
 def _json_list(values: tuple[str, ...]) -> str | None:

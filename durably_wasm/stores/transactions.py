@@ -35,10 +35,10 @@ from durably_wasm.stores.operations import (
 )
 from durably_wasm.stores.rows import (
     Record,
-    crash_from_progress,
     crash_from_record,
-    progress_from_crash,
+    progress_from_number,
     progress_key,
+    progress_to_number,
     record_from_crash,
     record_from_run,
     record_from_step,
@@ -194,7 +194,7 @@ def claim(
     if max_claims_without_progress is None or claimed.lease_generation == 1:
         [payloads] = yield [payloads_of(run.id)]
         return [put("runs", record_from_run(claimed))], _with_payloads(claimed, payloads)
-    [payloads, known] = yield [payloads_of(run.id), get("crashes", progress_key(run.id))]
+    [payloads, known] = yield [payloads_of(run.id), get("meta", progress_key(run.id))]
     claimed, writes = _fail_without_progress(claimed, known, max_claims_without_progress, now, keep_steps)
     return writes, _with_payloads(claimed, payloads)
 
@@ -202,14 +202,15 @@ def claim(
 def _fail_without_progress(
     claimed: Run, known: Record | None, most: int, now: str, keep_steps: bool
 ) -> tuple[Run, list[Operation]]:
-    generation, earlier = claimed.lease_generation, known and progress_from_crash(claimed.id, crash_from_record(known))
-    last = transitions.last_progress(claimed.id, generation, claimed.completed_step_count, earlier or None)
+    generation = claimed.lease_generation
+    earlier = None if known is None else progress_from_number(claimed.id, known["value"])
+    last = transitions.last_progress(claimed.id, generation, claimed.completed_step_count, earlier)
     error = transitions.no_progress(generation, last, most)
     run = (error and transitions.fail(claimed, generation, error, now)) or claimed
     steps = [] if error is None or keep_steps else [delete_all_of("steps", run.id)]
     return run, [
         put("runs", record_from_run(run)),
-        put("crashes", record_from_crash(crash_from_progress(last))),
+        put("meta", {"key": progress_key(run.id), "value": progress_to_number(last)}),
         *steps,
     ]
 

@@ -137,7 +137,6 @@ async def what_is_counted_goes_with_the_run(store: Store) -> None:
         await _claim(store)
     await store.delete_run(run.id)
     assert await store.get_run(run.id) is None
-    assert await store.record_crash([run.id, f"{run.id}/progress"], "a trap", NOW) == []
 
 
 async def _claim(store: Store, *, worker_id: str = "worker-1", lease_ms: int = 0, **chosen: Any) -> Run | None:

@@ -4,6 +4,7 @@
 DELETE FROM calls;
 DELETE FROM crashes;
 DELETE FROM steps;
+DELETE FROM meta WHERE key <> 'epoch';
 DELETE FROM logs;
 DELETE FROM payloads;
 DELETE FROM runs;

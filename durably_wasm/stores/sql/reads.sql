@@ -35,6 +35,9 @@ SELECT * FROM logs WHERE run_id = :run_id ORDER BY id;
 -- name: epoch
 SELECT value FROM meta WHERE key = 'epoch';
 
+-- name: progress
+SELECT value FROM meta WHERE key = :key;
+
 -- name: call
 SELECT outcome FROM calls WHERE id = :id;
 

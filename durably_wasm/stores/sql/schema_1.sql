@@ -2,6 +2,7 @@
 -- never change, are in `payloads`; what changes with each step (counts, progress, expiry) is in no index. Tables are
 -- WITHOUT ROWID, so that a row is in one b-tree and not in two, and a run's steps lie side by side.
 
+-- The epoch, and under 'progress/' and a run's id its last progress (see `transitions.last_progress`).
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO meta (key, value) VALUES ('epoch', 0);
 
@@ -67,8 +68,7 @@ CREATE TABLE logs (
 ) WITHOUT ROWID;
 CREATE INDEX logs_by_run ON logs (run_id, id);
 
--- How often Python died while a run was executed, since its last checkpoint (see `transitions.crash`). With '/progress'
--- behind the run's id, `count` is the generation of its last progress (see `transitions.last_progress`).
+-- How often Python died while a run was executed, since its last checkpoint (see `transitions.crash`).
 CREATE TABLE crashes (
     run_id TEXT PRIMARY KEY,
     count INTEGER NOT NULL,

@@ -147,6 +147,9 @@ RETURNING id;
 INSERT OR REPLACE INTO crashes (run_id, count, reason, completed_step_count)
 VALUES (:run_id, :count, :reason, :completed_step_count);
 
+-- name: put_progress
+INSERT OR REPLACE INTO meta (key, value) VALUES (:key, :value);
+
 -- name: update_progress
 UPDATE runs SET progress = :progress, updated_at = :now
 WHERE id = :id AND status = 'leased' AND lease_generation = :generation
@@ -167,7 +170,10 @@ DELETE FROM logs WHERE run_id = :run_id;
 DELETE FROM payloads WHERE run_id = :run_id;
 
 -- name: delete_crash
-DELETE FROM crashes WHERE run_id IN (:run_id, :run_id || '/progress');
+DELETE FROM crashes WHERE run_id = :run_id;
+
+-- name: delete_progress
+DELETE FROM meta WHERE key = :key;
 
 -- name: delete_run
 DELETE FROM runs WHERE id = :run_id;
