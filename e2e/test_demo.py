@@ -122,6 +122,13 @@ def test_imports_a_file_of_ones_own(demo: Page) -> None:
     expect(demo.locator("#run-title")).to_contain_text("mine.csv")
 
 
+def test_imports_a_file_with_semicolons_and_a_cell_of_any_length(demo: Page) -> None:
+    semicolons = (HEADER + GOOD).replace(",", ";").replace("First Field", "F" * 200_000)
+    choose(demo, "mine.csv", f"sep=;\r\n{semicolons}".encode())
+    ended(demo, "completed")
+    assert (fact(demo, "imported"), fact(demo, "rejected")) == ("1", "0")
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -8,7 +8,6 @@ import asyncio
 import csv
 import io
 import re
-import textwrap
 from collections import Counter
 from typing import NamedTuple
 
@@ -17,6 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from durably_wasm import StepContext, define_job
 
 ROWS_PER_BATCH = 100
+SEPARATORS = ",;\t|"
+LONGEST_QUOTE = 160  # of a file's text, in a message
+
+csv.field_size_limit(2**31 - 1)  # the most that every platform takes; the default refuses cells of 128 KiB
 
 
 class ImportInput(BaseModel):
@@ -64,7 +67,7 @@ class Airport(BaseModel):
         if state == "NA":
             raise ValueError("'NA' is not a state")
         if not re.fullmatch("[A-Z]{2}", state):
-            raise ValueError(f"{state!r} is not two capital letters")
+            raise ValueError(f"{shortened(state)!r} is not two capital letters")
         return state
 
 
@@ -97,19 +100,41 @@ async def import_csv(step: StepContext, input: ImportInput) -> ImportOutput:
 
 def parse(content: bytes) -> Table:
     """Read a CSV file's header and rows; blank lines are left out."""
-    reader = csv.reader(io.StringIO(decode(content), newline=""), strict=True)
+    text, hint = without_hint(decode(content))
+    separator = max(hint + SEPARATORS, key=lambda separator: len(airport_columns(text, separator)))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    skipped = 1 if hint else 0
     try:
-        header, *rows = [Row(reader.line_num, cells) for cells in reader if cells]
+        table = [Row(reader.line_num + skipped, cells) for cells in reader if cells]
     except csv.Error as error:
-        raise ValueError(f"Line {reader.line_num} is not valid CSV: {error}.") from error
-    columns = [name.strip().lower() for name in header.cells]
+        raise ValueError(f"Line {reader.line_num + skipped} is not valid CSV: {error}.") from error
+    if not table:
+        raise ValueError("This is not a CSV file of airports. It has no header.")
+    header, *rows = table
+    columns = without_trailing_blanks([name.strip().lower() for name in header.cells])
     missing = [name for name in Airport.model_fields if name not in columns]
     if missing:
         raise ValueError(
             f"This is not a CSV file of airports. Missing columns: {', '.join(missing)}. "
-            f"Its first line has: {textwrap.shorten(', '.join(columns), 160, placeholder=' …')}"
+            f"Its first line has: {shortened(', '.join(columns))}"
         )
     return Table(columns=columns, rows=rows)
+
+
+def without_hint(text: str) -> tuple[str, str]:
+    """Return the text without the line by which Excel names the separator (`sep=;`), and that separator, if any."""
+    found = re.match(r"""("?)sep=([^"\r\n])\1[,;\t|]*(?:\r\n|\r|\n)""", text, re.IGNORECASE)
+    return (text[found.end() :], found[2]) if found else (text, "")
+
+
+def airport_columns(text: str, separator: str) -> set[str]:
+    """Return the columns of an airport that the header has when this separates its cells."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        names = next(filter(None, reader), [])
+    except csv.Error:
+        return set()
+    return {name.strip().lower() for name in names} & Airport.model_fields.keys()
 
 
 def decode(content: bytes) -> str:
@@ -149,6 +174,8 @@ async def import_batch(step: StepContext, columns: list[str], rows: list[Row], p
 
 def read_airport(columns: list[str], cells: list[str]) -> Airport:
     """Return the airport in a row; raise ValueError with every reason that it is none."""
+    if len(cells) > len(columns):
+        cells = cells[: len(columns)] + without_trailing_blanks(cells[len(columns) :])
     if len(cells) != len(columns):
         raise ValueError(f"{len(cells)} cells, but the header has {len(columns)}")
     try:
@@ -158,3 +185,16 @@ def read_airport(columns: list[str], cells: list[str]) -> Airport:
         raise ValueError(
             "; ".join(f"{field}: {msg.removeprefix('Value error, ')}" for field, msg in reasons)
         ) from error
+
+
+def without_trailing_blanks(cells: list[str]) -> list[str]:
+    """Return the cells without the empty ones that separators at the end of a line make."""
+    end = len(cells)
+    while end > 0 and not cells[end - 1].strip():
+        end -= 1
+    return cells[:end]
+
+
+def shortened(text: str) -> str:
+    """Return the text as it is, or the beginning of a long one."""
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]} …"
