@@ -122,7 +122,7 @@ class TestSite:
         assert sorted(files_in(dist)) == sorted(
             [
                 *("index.html", "jobs.py", "data/rows.csv"),
-                *("durably/manifest.json", "durably/page/index.js", "durably/worker/main.js"),
+                *("durably/manifest.json", "durably/files.json", "durably/page/index.js", "durably/worker/main.js"),
                 *(f"durably/pyodide/{name}" for name in RUNTIME_FILES),
                 *(f"durably/wa-sqlite/{name}" for name in SQLITE_FILES),
                 *("durably/sql/writes.sql", *wheels),
@@ -221,6 +221,233 @@ class TestFolders:
         written(source, ("durably/own.js",))
         with pytest.raises(click.ClickException, match="durably is in the way"):
             build(source, dist, parts)
+
+    def test_a_link_is_followed_to_its_folder(self, source: Path, dist: Path, parts: Parts, tmp_path: Path) -> None:
+        (tmp_path / "real").mkdir()
+        link = linked(tmp_path / "link", tmp_path / "real")
+        build(source, link, parts)
+        build(source, link, parts)
+        assert link.is_symlink() and "index.html" in files_in(tmp_path / "real")
+
+    def test_a_link_to_itself_is_none(self, source: Path, tmp_path: Path, parts: Parts) -> None:
+        loop = linked(tmp_path / "loop", tmp_path / "loop")
+        with pytest.raises(click.ClickException, match="Cannot build"):
+            build(source, loop, parts)
+        with pytest.raises(click.ClickException, match="loop is not a folder"):
+            build(loop, tmp_path / "dist", parts)
+
+    def test_the_current_folder_may_be_the_sites(
+        self, source: Path, dist: Path, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        dist.mkdir(parents=True)
+        monkeypatch.chdir(dist)
+        for _ in range(2):
+            build(source, Path(), parts)
+            assert "index.html" in os.listdir()
+
+
+class TestSource:
+    """What of SOURCE a site holds."""
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *(".nojekyll", ".htaccess", ".well-known/security.txt", ".well-known/a/.token", ".github/x.yml"),
+            *("CNAME", "_headers", "docs/.hidden", ".a/.b/c", "cvs/x", "cache/x", "x.py~", "node_modules/x/index.js"),
+            *("environment/x", "sub/durably/x", "git/config", "x.git/config", "ümläut ☃.html"),
+        ],
+    )
+    def test_is_copied_as_it_lies(self, name: str, source: Path, dist: Path, parts: Parts) -> None:
+        build(written(source, (name,)), dist, parts)
+        assert (dist / name).read_text() == name
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *(".git/config", ".git", "sub/.git", ".hg/x", ".svn/x", ".jj/x", ".bzr/x", "CVS/Root", "_darcs/x"),
+            *(".gitignore", ".gitmodules", "sub/.gitattributes", ".hgignore"),
+            *("__pycache__/x.pyc", "x.pyc", ".mypy_cache/x", ".pytest_cache/x", ".ruff_cache/x", ".cache/x"),
+            *(".DS_Store", "sub/.DS_Store", "Thumbs.db", ".index.html.swp", ".eslintcache", ".hypothesis/x"),
+            *("made/CACHEDIR.TAG", "venv/pyvenv.cfg"),
+        ],
+    )
+    def test_is_not_copied_with_version_control_and_caches(
+        self, name: str, source: Path, dist: Path, parts: Parts
+    ) -> None:
+        (source / ".git/config").unlink()
+        (source / ".git").rmdir()
+        build(written(source, (name,)), dist, parts)
+        assert name not in files_in(dist)
+
+    @pytest.mark.parametrize("name", [".env", ".env.local", "sub/.env", ".npmrc", ".pypirc"])
+    def test_says_which_secrets_are_left_out(self, name: str, source: Path, dist: Path, parts: Parts) -> None:
+        said: list[str] = []
+        build_site(written(source, (name,)), dist, lambda: parts, said.append)
+        assert name not in files_in(dist)
+        assert f"Left out {source / name}, since such files hold secrets" in said
+
+    def test_a_link_inside_is_followed(self, source: Path, dist: Path, parts: Parts) -> None:
+        linked(source / "start.html", Path("index.html"))
+        linked(source / "far/away/data", Path("../../data"))
+        linked(source / "absolute.py", source / "jobs.py")
+        linked(source / "chain", Path("absolute.py"))
+        os.link(source / "index.html", source / "hard.html")
+        build(source, dist, parts)
+        assert not [path for path in dist.rglob("*") if path.is_symlink()]
+        assert (dist / "start.html").read_text() == (dist / "hard.html").read_text() == "index.html"
+        assert (dist / "far/away/data/rows.csv").read_text() == "data/rows.csv"
+        assert (dist / "absolute.py").read_text() == (dist / "chain").read_text() == "jobs.py"
+
+    @pytest.mark.parametrize(
+        ("link", "target", "reason"),
+        [
+            ("x", "../secret.txt", "x is a link out of .*source, to .*secret.txt"),
+            ("x", "{tmp}/secret.txt", "x is a link out of"),
+            ("x", "{tmp}/secrets", "x is a link out of"),
+            ("data/x", "../../secrets/in", "x is a link out of"),
+            ("x", "/", "x is a link out of"),
+            ("x", "{tmp}/source-2", "x is a link out of"),
+            ("x", "data/../../secret.txt", "x is a link out of"),
+            ("x", "nowhere", "x is a link to nowhere, which leads nowhere"),
+            ("x", "{tmp}/nowhere", "which leads nowhere"),
+            ("x", "x", "which leads nowhere"),
+            ("x", ".", "is a link to a folder that holds it"),
+            ("data/x", "..", "is a link to a folder that holds it"),
+            ("data/x", ".", "is a link to a folder that holds it"),
+            ("x", ".git", "which is left out of sites"),
+            ("x", ".git/config", "which is left out of sites"),
+            ("x", ".env", "which is left out of sites"),
+        ],
+    )
+    def test_a_link_out_or_to_nothing_is_refused(
+        self, link: str, target: str, reason: str, source: Path, dist: Path, parts: Parts, tmp_path: Path
+    ) -> None:
+        written(tmp_path, ("secret.txt", "secrets/in/x", "source-2/x"))
+        linked(source / link, Path(target.format(tmp=tmp_path)))
+        with pytest.raises(click.ClickException, match=reason):
+            build(source, dist, parts)
+        assert not dist.exists()
+
+    def test_a_chain_of_links_out_is_refused(self, source: Path, dist: Path, parts: Parts, tmp_path: Path) -> None:
+        written(tmp_path, ("secrets/x",))
+        linked(source / "a", Path("b"))
+        linked(source / "b", linked(tmp_path / "c", tmp_path / "secrets"))
+        with pytest.raises(click.ClickException, match="a is a link out of"):
+            build(source, dist, parts)
+
+    def test_folders_that_link_to_each_other_are_refused(self, source: Path, dist: Path, parts: Parts) -> None:
+        written(source, ("one/x", "two/x"))
+        linked(source / "one/two", Path("../two"))
+        linked(source / "two/one", Path("../one"))
+        with pytest.raises(click.ClickException, match="is a link to a folder that holds it"):
+            build(source, dist, parts)
+
+    def test_what_is_no_file_is_refused(self, source: Path, dist: Path, parts: Parts) -> None:
+        os.mkfifo(source / "pipe")
+        with pytest.raises(click.ClickException, match="pipe is neither a file nor a folder"):
+            build(source, dist, parts)
+
+    def test_may_be_a_link_itself(self, source: Path, dist: Path, parts: Parts, tmp_path: Path) -> None:
+        linked(source / "start.html", source / "index.html")
+        build(linked(tmp_path / "link", source), dist, parts)
+        assert "start.html" in files_in(dist)
+
+    def test_our_name_may_not_even_be_a_link_to_nothing(self, source: Path, dist: Path, parts: Parts) -> None:
+        linked(source / "durably", Path("nowhere"))
+        with pytest.raises(click.ClickException, match="durably is in the way"):
+            build(source, dist, parts)
+
+
+class TestRebuild:
+    """What a build keeps of the folder that it builds in."""
+
+    KEPT = ("CNAME", ".git/HEAD", ".git/refs/x", ".gitignore", ".hg/x")
+
+    def test_keeps_version_control_and_the_domain(self, source: Path, dist: Path, parts: Parts) -> None:
+        written(dist, self.KEPT)
+        for _ in range(2):
+            build(source, dist, parts)
+            assert {name: (dist / name).read_text() for name in self.KEPT} == {name: name for name in self.KEPT}
+            assert "index.html" in files_in(dist)
+
+    def test_keeps_the_file_by_which_a_worktree_is_known(self, source: Path, dist: Path, parts: Parts) -> None:
+        written(dist, (".git",))
+        build(source, dist, parts)
+        build(source, dist, parts)
+        assert (dist / ".git").read_text() == ".git"
+
+    def test_the_sources_domain_replaces_the_one_before(self, source: Path, dist: Path, parts: Parts) -> None:
+        written(dist, ("CNAME",))
+        (source / "CNAME").write_text("new.example")
+        build(source, dist, parts)
+        assert (dist / "CNAME").read_text() == "new.example"
+        (source / "CNAME").unlink()
+        build(source, dist, parts)
+        assert "CNAME" not in files_in(dist)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("own.html", "data/own.csv", "durably/own.js", "durably/wheels/own.whl", ".nojekyll", ".env"),
+            *("sub/.git/HEAD", "sub/CNAME", "venv/pyvenv.cfg"),
+        ],
+    )
+    def test_refuses_to_delete_what_no_build_wrote(self, name: str, source: Path, dist: Path, parts: Parts) -> None:
+        build(source, dist, parts)
+        written(dist, (name,))
+        before = {path: (dist / path).read_bytes() for path in files_in(dist)}
+        with pytest.raises(click.ClickException, match=rf"other files than a built site: {re.escape(name)}\. Move"):
+            build(source, dist, parts)
+        assert {path: (dist / path).read_bytes() for path in files_in(dist)} == before
+
+    def test_refuses_to_delete_a_link(self, source: Path, dist: Path, parts: Parts) -> None:
+        build(source, dist, parts)
+        linked(dist / "own", source / "data")
+        with pytest.raises(click.ClickException, match=r"built site: own\."):
+            build(source, dist, parts)
+
+    def test_names_some_of_many(self, source: Path, dist: Path, parts: Parts) -> None:
+        written(dist, tuple(f"{number}.txt" for number in range(9)))
+        with pytest.raises(click.ClickException, match=r": 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and more\. Move"):
+            build(source, dist, parts)
+
+    @pytest.mark.parametrize("record", [None, "", "{}", "[1]", "null"])
+    def test_without_a_record_every_file_is_anothers(
+        self, record: str | None, source: Path, dist: Path, parts: Parts
+    ) -> None:
+        build(source, dist, parts)
+        path = dist / "durably/files.json"
+        path.unlink() if record is None else path.write_text(record)
+        with pytest.raises(click.ClickException, match="other files than a built site"):
+            build(source, dist, parts)
+
+    def test_caches_do_no_harm(self, source: Path, dist: Path, parts: Parts) -> None:
+        build(source, dist, parts)
+        written(dist, (".DS_Store", "data/.DS_Store", "__pycache__/jobs.cpython-314.pyc"))
+        build(source, dist, parts)
+        assert ".DS_Store" not in files_in(dist)
+
+    @pytest.mark.parametrize("failing", range(1, 9))
+    def test_is_taken_back_when_a_move_fails(
+        self, failing: int, source: Path, dist: Path, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        build(source, dist, parts)
+        written(dist, self.KEPT)
+        before = {path: (dist / path).read_bytes() for path in files_in(dist)}
+        for name in ("index.html", "new.html", "data/new.csv"):
+            (source / name).write_text("changed")
+        rename, moves = Path.rename, iter(range(1, 100))
+
+        def fail_once(path: Path, target: Path) -> Path:
+            if next(moves) == failing:
+                raise OSError("disk full")
+            return rename(path, target)
+
+        monkeypatch.setattr(Path, "rename", fail_once)
+        with pytest.raises(click.ClickException, match="disk full"):
+            build(source, dist, parts)
+        assert {path: (dist / path).read_bytes() for path in files_in(dist)} == before
+        assert os.listdir(dist.parent) == ["dist"]
 
 
 class TestDownloads:
@@ -339,6 +566,13 @@ def written(folder: Path, names: tuple[str, ...]) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
     return folder
+
+
+def linked(path: Path, target: Path) -> Path:
+    """Make a symbolic link and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+    return path
 
 
 def files_in(folder: Path) -> list[str]:

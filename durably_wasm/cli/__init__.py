@@ -1,7 +1,8 @@
 """The command line: build a site and serve it.
 
-Reading order: `site` lays the files out, `engine` packs this package into a wheel, `wheels` and `runtime`
-bring what comes from the registries, `downloads` keeps it for the next build, `serving` shows the result.
+Reading order: `site` lays the files out, `source` copies the pages, `engine` packs this package into a wheel,
+`wheels` and `runtime` bring what comes from the registries, `downloads` keeps it for the next build, `dist` replaces
+the site before, `serving` shows the result.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ def commands() -> None:
 def build(source: Path, dist: Path, packages: tuple[str, ...]) -> None:
     """Build the site DIST from the pages and job modules in SOURCE.
 
-    SOURCE's files are copied as they lie; the engine, Pyodide and the wheels go beside them into durably/, so
-    that the site fetches nothing from elsewhere. Downloads are kept: the next build needs no network. A
-    package without a version is looked up once; name another version to replace it.
+    SOURCE's files are copied as they lie, but for version control, caches and .env; the engine, Pyodide and the wheels
+    go beside them into durably/, so that the site fetches nothing from elsewhere. A site in DIST is replaced; its
+    version control and CNAME stay. Files there that no build wrote are refused. Downloads are kept: the next build
+    needs no network. A package without a version is looked up once; name another version to replace it.
     """
     build_site(source, dist, lambda: Parts.find(downloads_folder(), packages, click.echo), click.echo)
 

@@ -15,8 +15,8 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from durably_wasm.cli.dist import was_built
 from durably_wasm.cli.downloads import Report
-from durably_wasm.cli.site import was_built
 
 # A browser refuses modules and WebAssembly under another type, and the machine's own table differs.
 _MEDIA_TYPES = {

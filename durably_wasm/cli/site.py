@@ -8,6 +8,7 @@ SOURCE's files lie in DIST as they are, and everything of ours in one folder bes
     durably/wa-sqlite/  SQLite for the browser
     durably/sql/        the statements that Python and JavaScript both load
     durably/manifest.json
+    durably/files.json  all of the site's files, for the next build
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -24,16 +26,15 @@ from typing import Self, TypedDict
 
 import click
 
+from durably_wasm.cli.dist import OURS, check_dist, put_in_place, write_record
 from durably_wasm.cli.downloads import Report
 from durably_wasm.cli.engine import PACKAGE, installed_metadata, installed_version, pack_engine
 from durably_wasm.cli.runtime import copy_runtime, copy_sqlite, find_runtime, runtime_version
+from durably_wasm.cli.source import copy_source
 from durably_wasm.cli.wheels import ALWAYS, ENGINE_NEEDS, find_wheels, required_name, with_needs
-
-OURS = "durably"  # the folder that a site keeps for us
 
 _WEB_FOLDERS = ("page", "shared", "worker", "offline")
 
-_hidden = shutil.ignore_patterns(".*", "__pycache__")
 _ignored = shutil.ignore_patterns(".*", "__pycache__", "*.py", "tsconfig.json", "types")
 
 
@@ -84,26 +85,22 @@ def build_site(source: Path, dist: Path, find_parts: Callable[[], Parts], report
 
     Raises `ClickException` when a folder is not what it should be, before anything is downloaded.
     """
-    given, source, dist = dist, source.resolve(), dist.resolve()
-    _check_source(source)
-    _check_dist(source, dist)
+    given, source, dist = dist, _resolved(source), _resolved(dist)
     try:
+        _check_source(source)
+        check_dist(source, dist)
         parts = find_parts()
         dist.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=dist.parent, prefix=f".{dist.name}-") as made:
+        with tempfile.TemporaryDirectory(dir=dist.parent, prefix=f".{dist.name}-", ignore_cleanup_errors=True) as made:
             site = Path(made, "new")
-            shutil.copytree(source, site, ignore=_hidden)
+            copy_source(source, site, report)
             manifest = _add_ours(site / OURS, parts)
-            _swap(site, dist, Path(made, "old"))
+            write_record(site)
+            put_in_place(site, dist, Path(made, "old"))
     except OSError as error:
         raise click.ClickException(f"Cannot build {given}: {error}") from error
     names = ", ".join(manifest["packages"])
     report(f"Built {given}: engine {manifest['version']}, Pyodide {manifest['pyodide']}, packages {names}")
-
-
-def was_built(dist: Path) -> bool:
-    """Is this folder a site of ours?"""
-    return (dist / OURS / "manifest.json").is_file()
 
 
 def integrity(content: bytes) -> str:
@@ -111,20 +108,15 @@ def integrity(content: bytes) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
+def _resolved(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # `Path.resolve` raises for a link to itself
+
+
 def _check_source(source: Path) -> None:
     if not source.is_dir():
         raise click.ClickException(f"{source} is not a folder")
-    if (source / OURS).exists():
+    if os.path.lexists(source / OURS):
         raise click.ClickException(f"{source / OURS} is in the way: that name is kept for the engine's files")
-
-
-def _check_dist(source: Path, dist: Path) -> None:
-    if dist == source or dist in source.parents or source in dist.parents:
-        raise click.ClickException(f"{dist} and {source} must not lie in each other")
-    if dist.exists() and not dist.is_dir():
-        raise click.ClickException(f"{dist} is a file, not a folder")
-    if dist.is_dir() and any(dist.iterdir()) and not was_built(dist):
-        raise click.ClickException(f"{dist} holds other files than a built site; empty it or choose another")
 
 
 def _add_ours(ours: Path, parts: Parts) -> Manifest:
@@ -162,14 +154,3 @@ def _add_wheels(ours: Path, parts: Parts) -> Manifest:
 def _hashes(ours: Path, *folders: str) -> dict[str, str]:
     files = sorted(path for folder in folders for path in (ours / folder).rglob("*") if path.is_file())
     return {path.relative_to(ours).as_posix(): integrity(path.read_bytes()) for path in files}
-
-
-def _swap(site: Path, dist: Path, old: Path) -> None:
-    if dist.exists():
-        dist.rename(old)
-    try:
-        site.rename(dist)
-    except OSError:
-        if old.exists():
-            old.rename(dist)
-        raise
