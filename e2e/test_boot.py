@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from durably_wasm.cli.site import integrity
 from e2e.browser import Browser
 from e2e.conftest import KEPT, test_page
 from e2e.server import Server
@@ -155,11 +157,70 @@ def test_an_engine_that_failed_stands_in_nobodys_way(browser: Browser, server: S
     assert page.evaluate("durably.state") == "leader"
 
 
-def test_packages_of_the_site_are_installed(server: Server, browser: Browser, site: Path) -> None:
-    manifest = json.loads((site / "durably/manifest.json").read_text())
-    assert "micropip" in manifest["packages"]
-    page = browser.open(test_page(server, packages=["micropip"]))
-    page.evaluate("durably.init()")
+@pytest.fixture(scope="module")
+def site_with_package(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the site with the package `made-up-name` 2.5, as `--with` adds it, and a job that imports it."""
+    copy = tmp_path_factory.mktemp("with") / "site"
+    shutil.copytree(site, copy)
+    wheel = copy / "durably/wheels/made_up_name-2.5-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("made_up_name.py", "ANSWER = 42\n")
+        archive.writestr("made_up_name-2.5.dist-info/METADATA", METADATA)
+    manifest = json.loads((copy / "durably/manifest.json").read_text())
+    path = f"wheels/{wheel.name}"
+    manifest["packages"]["made-up-name"] = [path]
+    manifest["files"][path] = integrity(wheel.read_bytes())
+    (copy / "durably/manifest.json").write_text(json.dumps(manifest))
+    (copy / "jobs.py").write_text(
+        "import made_up_name\nfrom durably_wasm import define_job\n\n"
+        "@define_job('answer')\nasync def answer(step, input: None) -> int:\n    return made_up_name.ANSWER\n"
+    )
+    return copy
+
+
+METADATA = """Metadata-Version: 2.1
+Name: made-up-name
+Version: 2.5
+Provides-Extra: more
+Requires-Dist: nowhere-else>=3; extra == "more"
+"""
+
+
+@pytest.mark.parametrize("asked", ["made-up-name", "Made_Up.Name", " made_up_name[other] >=2,<3", "made-up-name==2.5"])
+def test_packages_of_the_site_are_installed(
+    asked: str, site_with_package: Path, serve: Callable[[Path], Server], browser: Browser
+) -> None:
+    page = browser.open(test_page(serve(site_with_package), packages=[asked, "pydantic>=2", "durably_wasm"]))
+    assert page.evaluate("durably.jobs.answer.triggerAndWait(null).then(({ output }) => output)") == 42
+
+
+@pytest.mark.parametrize(
+    ("asked", "reasons"),
+    [
+        ("numpy", ['this site has no package "numpy"', "--with numpy"]),
+        ("Python_DateUtil>=2", ['no package "python-dateutil"', "--with 'Python_DateUtil>=2'"]),
+        ("made-up-name<2", ['this site has "made-up-name" 2.5, which does not fulfil "<2"']),
+        ("made-up-name[more]", ['this site has no package "nowhere-else"', "--with 'made-up-name[more]'"]),
+        ("pydantic<2", ['this site has "pydantic"', '"<2"']),
+        ("https://example.com/x-1.0-py3-none-any.whl", ["is not the name of a package"]),
+        ("./x-1.0-py3-none-any.whl", ["is not the name of a package"]),
+        ("x @ https://example.com/x-1.0-py3-none-any.whl", ["names an address"]),
+    ],
+)
+def test_a_package_that_the_site_does_not_have_is_named(
+    asked: str, reasons: list[str], site_with_package: Path, serve: Callable[[Path], Server], browser: Browser
+) -> None:
+    page = browser.open(test_page(serve(site_with_package), packages=[asked]))  # where no request may leave the origin
+    message = failure(page)["message"]
+    assert message.startswith("Cannot start the engine: ")
+    assert [reason for reason in reasons if reason not in message] == []
+
+
+@pytest.mark.parametrize("packages", ["numpy", ["numpy", ""], [" "], [1], [None], [["numpy"]], {"numpy": 1}, None, 1])
+def test_packages_that_are_no_list_of_texts_are_refused(packages: object, shared_page: Page) -> None:
+    refused = "(options) => { try { createDurably(options) } catch ({ name, message }) { return { name, message } } }"
+    error = shared_page.evaluate(refused, {"database": "test", "jobs": "./jobs.py", "packages": packages})
+    assert error["name"] == "ValidationError" and "packages must be a list" in error["message"]
 
 
 class Boots:

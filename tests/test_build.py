@@ -27,7 +27,15 @@ from durably_wasm.cli.engine import pack_engine
 from durably_wasm.cli.runtime import RUNTIME_FILES, SQLITE_FILES
 from durably_wasm.cli.serving import serve_site, site_app
 from durably_wasm.cli.site import Manifest, Parts, build_site
-from durably_wasm.cli.wheels import ALWAYS, ENGINE_NEEDS, REQUIREMENTS, required_name, wheels_in, with_needs
+from durably_wasm.cli.wheels import (
+    ALWAYS,
+    ENGINE_NEEDS,
+    REQUIREMENTS,
+    parse_requirement,
+    required_name,
+    wheels_in,
+    with_needs,
+)
 
 METADATA = "Metadata-Version: 2.4\nName: durably-wasm\nVersion: 1.2.3\n"
 PACKAGE_FILES = (
@@ -145,7 +153,7 @@ class TestSite:
             *("annotated_types", "typing_extensions", "typing_inspection"),
             *("pydantic_core", "pydantic", "durably_wasm"),
         ]
-        assert manifest["packages"] == {"micropip": ["wheels/micropip-1.0-py3-none-any.whl"]}
+        assert manifest["packages"] == {name: [f"wheels/{name}-1.0-py3-none-any.whl"] for name in ALWAYS}
 
     def test_lists_a_package_with_what_it_needs_beyond_the_engine(
         self, source: Path, dist: Path, parts: Parts, tmp_path: Path
@@ -497,6 +505,37 @@ class TestWheels:
         for name, need in (("a", "B.b>=1"), ("b_b", "c"), ("c", "a")):
             add_wheel(tmp_path, name, need)
         assert with_needs("a", wheels_in(tmp_path), ()) == ["a", "b-b", "c"]
+
+    @pytest.mark.parametrize(
+        "name", ["python-dateutil", "Python_DateUtil", "python.dateutil>=2", "PYTHON--DATEUTIL[x]"]
+    )
+    def test_a_package_is_listed_by_its_normalized_name(
+        self, name: str, source: Path, dist: Path, parts: Parts, tmp_path: Path
+    ) -> None:
+        add_wheel(tmp_path / "asked", "python-dateutil")
+        wheels = {**parts.wheels, **wheels_in(tmp_path / "asked")}
+        build(source, dist, replace(parts, wheels=wheels, packages=(required_name(name),)))
+        assert "python-dateutil" in manifest_of(dist)["packages"]
+
+    @pytest.mark.parametrize(
+        ("text", "requirement"),
+        [
+            ("httpx", "httpx"),
+            (" httpx [http2] >= 0.28, <1", "httpx[http2]<1,>=0.28"),
+            ("httpx (>=0.28)", "httpx>=0.28"),
+            ("x; sys_platform == 'emscripten' and python_version >= '3.14'", "x"),
+            ("x>=1 ; platform_machine == 'wasm32'", "x>=1"),
+            ("x; sys_platform == 'linux'", None),
+            ("x; os_name == 'nt'", None),
+        ],
+    )
+    def test_a_condition_is_judged_for_pyodide(self, text: str, requirement: str | None) -> None:
+        assert parse_requirement(text) == requirement
+
+    @pytest.mark.parametrize("text", ["httpx>>1", "httpx==", "httpx[", "httpx>=x y", "httpx; nothing"])
+    def test_what_is_no_requirement_is_refused(self, text: str, source: Path, dist: Path) -> None:
+        done = CliRunner().invoke(commands, ["build", f"{source}", "--out", f"{dist}", f"--with={text}"])
+        assert (done.exit_code, "is no requirement" in done.output) == (2, True)
 
     @pytest.mark.parametrize("text", ["-r", "--pre", "./x.whl", "https://x/y.whl", "x @ https://x/y.whl", ""])
     def test_a_package_is_asked_for_by_name(self, text: str, source: Path, dist: Path) -> None:

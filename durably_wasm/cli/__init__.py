@@ -33,7 +33,7 @@ def commands() -> None:
     "packages",
     metavar="PACKAGE",
     multiple=True,
-    callback=lambda _context, _option, given: tuple(parse_requirement(text) for text in given),
+    callback=lambda _context, _option, given: tuple(filter(None, map(parse_requirement, given))),
     help="Another package for the jobs, as pip writes it ('httpx==0.28.1'); may be repeated.",
 )
 def build(source: Path, dist: Path, packages: tuple[str, ...]) -> None:

@@ -15,13 +15,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import click
+from packaging.markers import default_environment
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from durably_wasm.cli.downloads import Report, filled_once, key, run
 
 # What the engine imports, each after what it needs itself.
 ENGINE_NEEDS = ("annotated-types", "typing-extensions", "typing-inspection", "pydantic-core", "pydantic")
-# Every site can install further wheels of its own.
-ALWAYS = ("micropip",)
+# What a page may ask for in every site, and what reads what it asks for.
+ALWAYS = ("micropip", "packaging")
 
 REQUIREMENTS = Path(__file__).parent / "pyodide-requirements.txt"
 
@@ -37,17 +40,25 @@ _PIP = (sys.executable, "-m", "pip", "--quiet", "--no-input", "--disable-pip-ver
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 
 
-def parse_requirement(text: str) -> str:
-    """Return the requirement as it is; raise `BadParameter` when it does not start with a package's name."""
-    if re.match(rf"{_NAME}\s*(?:$|[\[=<>!~])", text) is None:
+def parse_requirement(text: str) -> str | None:
+    """Return the requirement without its condition; None when the condition does not hold in Pyodide.
+
+    Raises `BadParameter` when it is none, or does not start with a package's name.
+    """
+    if re.match(rf"\s*{_NAME}\s*(?:$|[\[(=<>!~;])", text) is None:
         raise click.BadParameter(f"{text!r} does not start with the name of a package")
-    return text
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise click.BadParameter(f"{text!r} is no requirement: {str(error).splitlines()[0]}") from error
+    condition, requirement.marker = requirement.marker, None
+    return str(requirement) if condition is None or condition.evaluate(_environment()) else None
 
 
 def required_name(requirement: str) -> str:
     """Return the normalized name in a requirement: 'Foo_Bar[extra]>=1' is about 'foo-bar'."""
     found = re.match(_NAME, requirement.strip())
-    return _normalized(found.group()) if found else ""
+    return canonicalize_name(found.group()) if found else ""
 
 
 def find_wheels(downloads: Path, packages: tuple[str, ...], report: Report) -> dict[str, Path]:
@@ -58,7 +69,7 @@ def find_wheels(downloads: Path, packages: tuple[str, ...], report: Report) -> d
 
 def wheels_in(folder: Path) -> dict[str, Path]:
     """Return the wheels in a folder by normalized package name."""
-    return {_normalized(wheel.name.split("-")[0]): wheel for wheel in sorted(folder.glob("*.whl"))}
+    return {canonicalize_name(wheel.name.split("-")[0]): wheel for wheel in sorted(folder.glob("*.whl"))}
 
 
 def with_needs(name: str, wheels: Mapping[str, Path], known: Iterable[str]) -> list[str]:
@@ -106,5 +117,14 @@ def _needs(wheel: Path) -> Iterator[str]:
         yield required_name(need)
 
 
-def _normalized(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _environment() -> dict[str, str]:
+    """Return what conditions are judged by: Pyodide's values."""
+    here = {name: str(value) for name, value in default_environment().items()}
+    return here | {
+        "os_name": "posix",
+        "platform_machine": "wasm32",
+        "platform_system": "Emscripten",
+        "python_full_version": "3.14.2",
+        "python_version": "3.14",
+        "sys_platform": "emscripten",
+    }

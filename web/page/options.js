@@ -46,6 +46,9 @@ export function checkOptions({ database, jobs, packages = [], store = 'indexeddb
   if (modules.length === 0 || modules.some((url) => typeof url !== 'string' || url === '')) {
     throw invalid('jobs must be the URL of a Python module, or a list of them');
   }
+  if (!Array.isArray(packages) || packages.some((name) => typeof name !== 'string' || name.trim() === '')) {
+    throw invalid('packages must be a list of names of packages, such as ["httpx"]');
+  }
   if (!STORES.includes(store)) throw invalid(`store must be one of ${STORES.join(', ')}, not ${JSON.stringify(store)}`);
   if (!DURABILITIES.includes(durability)) {
     throw invalid(`durability must be "relaxed" or "strict", not ${JSON.stringify(durability)}`);

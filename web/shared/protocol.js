@@ -83,7 +83,7 @@ export const WITHOUT_PYTHON = /** @type {const} */ (['stop', 'read', 'exportData
  * @typedef {object} OpenParams
  * @property {string} database
  * @property {string[]} jobs  absolute URLs of Python modules
- * @property {string[]} packages  names of packages beyond the engine's own
+ * @property {string[]} packages  requirements of packages beyond the engine's own, as pip reads them
  * @property {StoreInfo['kind']} store
  * @property {Durability} durability
  * @property {string | null} app  the app's version

@@ -47,22 +47,22 @@ export function finishBoot() {
 }
 
 /**
- * Install further packages with micropip: from the site's own files where the manifest has them.
+ * Install further packages, of the site's own wheels alone.
+ *
+ * Rejects when a text is no requirement, or when the site does not have what one asks for.
  * @param {Pyodide} pyodide
  * @param {Manifest} manifest
- * @param {string[]} names
+ * @param {string[]} packages requirements, as pip reads them
  */
-export async function installPackages(pyodide, manifest, names) {
-  if (names.length === 0) return;
-  await installOwn(pyodide, manifest, 'micropip');
-  const foreign = [];
-  for (const name of names) {
-    if (manifest.packages[name]) await installOwn(pyodide, manifest, name);
-    else foreign.push(name);
-  }
-  if (foreign.length > 0) {
-    await pyodide.pyimport('micropip').install?.(pyodide.toPy(foreign));
-  }
+export async function installPackages(pyodide, manifest, packages) {
+  if (packages.length === 0) return;
+  const install = async (/** @type {string[]} */ wheels) => unpack(pyodide, await fetchWheels(manifest, wheels));
+  await install(manifest.packages.packaging ?? []);
+  const { choose_wheels, refusal } = pyodide.pyimport('durably_wasm.browser.packages');
+  const asked = JSON.stringify(packages);
+  await install(JSON.parse(choose_wheels?.(asked, JSON.stringify(manifest.packages))));
+  const refused = refusal?.(asked);
+  if (refused) throw new Error(`Cannot start the engine: ${refused}`);
 }
 
 /**
@@ -148,13 +148,4 @@ function writeFiles({ FS }, files) {
     FS.mkdirTree(path.slice(0, path.lastIndexOf('/')));
     FS.writeFile(path, content, { canOwn: true });
   }
-}
-
-/**
- * @param {Pyodide} pyodide
- * @param {Manifest} manifest
- * @param {string} name
- */
-async function installOwn(pyodide, manifest, name) {
-  unpack(pyodide, await fetchWheels(manifest, manifest.packages[name] ?? []));
 }
