@@ -41,12 +41,12 @@ import { openSqlite } from './storage.js';
  */
 export async function startHost(packages, { post, enter, fail, endWith, die }) {
   const { pyodide, manifest } = await bootPython(enter);
-  await installPackages(pyodide, manifest, packages);
   pyodide._api.on_fatal = die;
   pyodide.registerJsModule('durably_wasm_js', {
     openIndexedDb: /** @type {OpenIndexedDb} */ ((...given) => IndexedDb.open(...given, endWith)),
     openSqlite: (/** @type {string} */ name) => openSqlite(name, () => {}),
   });
+  await installPackages(pyodide, manifest, packages);
   const { Host } = pyodide.pyimport('durably_wasm.browser.host');
   return Host?.((/** @type {string} */ text) => post(JSON.parse(text)), enter, (/** @type {string} */ error) => fail(JSON.parse(error)));
 }
