@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from durably_wasm.cli.serving import ASK_EACH_TIME, site_app
 
@@ -31,6 +31,7 @@ class Server:
         self._news = threading.Condition()
         self._gates: dict[str, asyncio.Event] = {}
         self._held: set[str] = set()
+        self._answers: dict[str, ASGIApp] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         app = Starlette(
             routes=[
@@ -70,6 +71,10 @@ class Server:
         gate = self._gates.pop(name, None)
         if gate is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(gate.set)
+
+    def answer(self, path: str, response: ASGIApp) -> None:
+        """Answer like this from now on when the file of this path is asked for."""
+        self._answers[path] = response
 
     def wait_for(self, entry: str, times: int = 1) -> None:
         """Return once the journal has an entry that many times."""
@@ -112,8 +117,9 @@ class Server:
         return Response(status_code=204)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._wait_at(scope["path"].removeprefix("/"))
-        await self._site(scope, receive, send)
+        path = scope["path"].removeprefix("/")
+        await self._wait_at(path)
+        await self._answers.get(path, self._site)(scope, receive, send)
 
     async def _wait_at(self, name: str) -> None:
         self._loop = asyncio.get_running_loop()

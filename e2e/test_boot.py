@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
 
-from durably_wasm.cli.site import integrity
+from durably_wasm.cli.dist import integrity
 from e2e.browser import Browser
 from e2e.conftest import KEPT, test_page
 from e2e.server import Server
@@ -73,6 +76,139 @@ def test_names_a_file_that_is_missing_or_altered(
     page = browser.open(test_page(server), expected=lambda trouble: trouble.startswith("console"))
     error = failure(page)
     assert name in error["message"] and reason in error["message"]
+
+
+SCRIPTS = (
+    *("durably/worker/main.js", "durably/worker/engine.js", "durably/worker/bridge/connection.js"),
+    *("durably/pyodide/pyodide.mjs", "durably/pyodide/pyodide.asm.mjs"),
+)
+DATA = (
+    *("durably/manifest.json", "durably/pyodide/pyodide.asm.wasm", "durably/pyodide/python_stdlib.zip"),
+    *("durably/pyodide/pyodide-lock.json", "durably/wheels/pydantic-*.whl", "jobs.py"),
+)
+SQLITE_SCRIPTS = (
+    *("durably/worker/bridge/sqlite.js", "durably/worker/bridge/pool.js"),
+    *("durably/wa-sqlite/dist/wa-sqlite.mjs", "durably/wa-sqlite/src/VFS.js"),
+)
+SQLITE_DATA = ("durably/wa-sqlite/dist/wa-sqlite.wasm",)
+SOME = ("durably/worker/engine.js", "durably/manifest.json", "durably/pyodide/pyodide.asm.wasm", "jobs.py")
+EVERY_FILE = (*SCRIPTS, *DATA, *SQLITE_SCRIPTS, *SQLITE_DATA)
+HASHED = [name for name in EVERY_FILE if "pyodide/" in name or "wheels/" in name or "wa-sqlite/" in name]
+HTML = "<!doctype html>\n<title>Some app</title>"
+PAGE = 'text/html; charset=utf-8, 39 bytes, which begin with "<!doctype html> <title>Some app</title>"'
+ALTERED = "does not have the SHA-256 that the build recorded: it was altered, or is of another build."
+JAVASCRIPT = {"media_type": "text/javascript"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrong:
+    """What a host answers for some files, one at a time, and what has to be said of that."""
+
+    files: Sequence[str]
+    answer: Callable[[bytes], Response]
+    says: str
+
+
+WRONG = {
+    "every file is index.html": Wrong(
+        files=EVERY_FILE,
+        answer=lambda _: Response(HTML, media_type="text/html"),
+        says=f"is not there: the server answers with a web page. From {{url}} came HTTP 200, {PAGE}",
+    ),
+    "index.html as JavaScript": Wrong(
+        files=[*SCRIPTS[:2], *SQLITE_SCRIPTS[-1:]],
+        answer=lambda _: Response(HTML, **JAVASCRIPT),
+        says="is not there: the server answers with a web page. From {url} came HTTP 200, text/javascript",
+    ),
+    "missing": Wrong(
+        files=EVERY_FILE,
+        answer=lambda _: Response(HTML, 404, media_type="text/html"),
+        says=f"is missing (HTTP 404). From {{url}} came HTTP 404, {PAGE}",
+    ),
+    "failing": Wrong(
+        files=SOME,
+        answer=lambda _: Response("Sorry", 503, media_type="text/plain"),
+        says="cannot be fetched (HTTP 503). From {url} came HTTP 503, text/plain; charset=utf-8, 5 bytes",
+    ),
+    "redirected to a login": Wrong(
+        files=SOME,
+        answer=lambda _: RedirectResponse("/login"),
+        says="is not there: the server answers with a web page. From {url}, redirected to {root}/login, came HTTP 200",
+    ),
+    "redirected to another origin": Wrong(
+        files=SOME,
+        answer=lambda _: RedirectResponse("http://127.0.0.1:9/x"),
+        says="is redirected to where this page may not read it. Its URL is {url}",
+    ),
+    "scripts as text": Wrong(
+        files=[*SCRIPTS, *SQLITE_SCRIPTS],
+        answer=lambda content: Response(content, media_type="text/plain"),
+        says="must be text/javascript. From {url} came HTTP 200, text/plain; charset=utf-8",
+    ),
+    "WebAssembly as bytes": Wrong(
+        files=["durably/pyodide/pyodide.asm.wasm"],
+        answer=lambda content: Response(content, media_type="application/octet-stream"),
+        says="must be application/wasm. From {url} came HTTP 200, application/octet-stream",
+    ),
+    "cut short": Wrong(
+        files=HASHED,
+        answer=lambda content: Response(content[:-1], media_type="text/javascript"),
+        says=f"{ALTERED} From {{url}} came",
+    ),
+    "empty": Wrong(
+        files=HASHED,
+        answer=lambda _: Response(b"", media_type="text/javascript"),
+        says=f"{ALTERED} From {{url}} came HTTP 200, text/javascript; charset=utf-8, 0 bytes",
+    ),
+    "no manifest": Wrong(
+        files=["durably/manifest.json"],
+        answer=lambda _: Response("[1, 2]", media_type="application/json"),
+        says="is not the manifest that the build wrote. Its URL is {url}",
+    ),
+    "half a manifest": Wrong(
+        files=["durably/manifest.json"],
+        answer=lambda content: Response(content[:100], media_type="application/json"),
+        says="is not the manifest that the build wrote. Its URL is {url}",
+    ),
+    "own script cut short": Wrong(
+        files=["durably/worker/main.js", "durably/worker/engine.js", "durably/worker/bridge/pool.js"],
+        answer=lambda content: Response(content[: len(content) // 2], **JAVASCRIPT),
+        says=f"{ALTERED} From {{url}} came HTTP 200, text/javascript",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
+def test_names_each_file_its_url_and_what_came_instead(
+    wrong: Wrong, site: Path, serve: Callable[[Path], Server], browser: Browser
+) -> None:
+    unsaid = []
+    for pattern in wrong.files:
+        path = next(site.glob(pattern))
+        name = path.relative_to(site).as_posix()
+        server = serve(site)
+        server.answer("login", Response(HTML, media_type="text/html"))
+        server.answer(name, wrong.answer(path.read_bytes()))
+        store = "sqlite" if pattern in SQLITE_SCRIPTS or pattern in SQLITE_DATA else "indexeddb"
+        page = browser.open(test_page(server, store=store), expected=lambda trouble: "uncaught" not in trouble)
+        message = failure(page)["message"]
+        page.close()
+        says = wrong.says.format(url=f"{server.url}/{name}", root=server.url)
+        if name not in message or says not in message:
+            unsaid.append((name, message))
+    assert unsaid == []
+
+
+def test_names_a_file_that_breaks_off(site: Path, serve: Callable[[Path], Server], browser: Browser) -> None:
+    async def break_off(_scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"application/wasm"), (b"content-length", b"1000")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"\0asm"})
+
+    server = serve(site)
+    server.answer("durably/pyodide/pyodide.asm.wasm", break_off)
+    page = browser.open(test_page(server), expected=lambda trouble: trouble.startswith("console"))
+    assert "durably/pyodide/pyodide.asm.wasm breaks off before its end. From http" in failure(page)["message"]
 
 
 def test_shows_where_a_job_module_does_not_import(altered: Callable[..., Server], browser: Browser) -> None:

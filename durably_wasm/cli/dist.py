@@ -5,6 +5,8 @@ Each build leaves a record of its files. A file that is in no record is another'
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -28,9 +30,14 @@ def was_built(dist: Path) -> bool:
 
 
 def write_record(site: Path) -> None:
-    """Record all files of a site, for the next build in its place."""
-    names = sorted([*_files(site), _RECORD])
-    (site / _RECORD).write_text(json.dumps(names, indent=0) + "\n")
+    """Record all files of a site with their hashes: for the next build, and for a page that could not load one."""
+    hashes = {name: integrity((site / name).read_bytes()) for name in sorted(_files(site))}
+    (site / _RECORD).write_text(json.dumps(hashes, indent=0) + "\n")
+
+
+def integrity(content: bytes) -> str:
+    """Return the hash in the form that `fetch` checks by itself."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def check_dist(source: Path, dist: Path) -> None:
@@ -78,7 +85,7 @@ def _is_kept(name: str, dist: Path, site: Path) -> bool:
 
 def _others(dist: Path) -> Iterator[str]:
     """Find the files that no build wrote and that a build would not keep either."""
-    known = _recorded(dist) | _HOSTS
+    known = {_RECORD, *_recorded(dist), *_HOSTS}
     return (name for name in _files(dist) if name not in known)
 
 
@@ -99,7 +106,7 @@ def _is_passed_over(path: Path, folder: Path) -> bool:
 
 def _recorded(dist: Path) -> frozenset[str]:
     try:
-        names = json.loads((dist / _RECORD).read_text())
+        hashes = json.loads((dist / _RECORD).read_text())
     except (OSError, ValueError):
         return frozenset()
-    return frozenset(name for name in names if isinstance(name, str)) if isinstance(names, list) else frozenset()
+    return frozenset(hashes) if isinstance(hashes, dict) else frozenset()

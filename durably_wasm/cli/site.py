@@ -8,13 +8,11 @@ SOURCE's files lie in DIST as they are, and everything of ours in one folder bes
     durably/wa-sqlite/  SQLite for the browser
     durably/sql/        the statements that Python and JavaScript both load
     durably/manifest.json
-    durably/files.json  all of the site's files, for the next build
+    durably/files.json  all of the site's files with their hashes, for the next build and for error messages
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import shutil
@@ -26,7 +24,7 @@ from typing import Self, TypedDict
 
 import click
 
-from durably_wasm.cli.dist import OURS, check_dist, put_in_place, write_record
+from durably_wasm.cli.dist import OURS, check_dist, integrity, put_in_place, write_record
 from durably_wasm.cli.downloads import Report
 from durably_wasm.cli.engine import PACKAGE, installed_metadata, installed_version, pack_engine
 from durably_wasm.cli.runtime import copy_runtime, copy_sqlite, find_runtime, runtime_version
@@ -101,11 +99,6 @@ def build_site(source: Path, dist: Path, find_parts: Callable[[], Parts], report
         raise click.ClickException(f"Cannot build {given}: {error}") from error
     names = ", ".join(manifest["packages"])
     report(f"Built {given}: engine {manifest['version']}, Pyodide {manifest['pyodide']}, packages {names}")
-
-
-def integrity(content: bytes) -> str:
-    """Return the hash in the form that `fetch` checks by itself."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def _resolved(path: Path) -> Path:

@@ -1,6 +1,7 @@
 /**
  * This page's own worker, in which an engine leads or waits to. Knows its life, not what it says.
  */
+import { moduleFault } from '../shared/faults.js';
 import { helloOf } from '../shared/protocol.js';
 import { Calls } from '../shared/rpc.js';
 import { Snapshotting } from './snapshotting.js';
@@ -23,6 +24,7 @@ export class OwnEngine {
   /** @type {Worker | null} null while it is ended */
   #worker = null;
   #isFirst = true;
+  #hasSpoken = false; // before that, what fails is a script
   #retries = 0;
   #pings = new Calls((ping) => this.post(ping));
   #snapshotting = new Snapshotting();
@@ -43,6 +45,7 @@ export class OwnEngine {
     worker.onmessage = ({ data }) => this.#receive(worker, data);
     worker.onerror = (event) => this.#fail(worker, event);
     this.#worker = worker;
+    this.#hasSpoken = false;
     this.post(helloOf(app));
     this.post({ type: 'call', id: 'open', method: 'open', params: { ...this.#params, isLazy: this.#isFirst } });
     this.#isFirst = false;
@@ -78,6 +81,7 @@ export class OwnEngine {
    * @param {ToClient | SnapshotRequest} message
    */
   #receive(worker, message) {
+    this.#hasSpoken = true;
     if (message.type === 'snapshot') return this.#snapshotting.begin(message.modules);
     if (message.type === 'reply' && this.#pings.settle(message)) return;
     if (message.type === 'state' && message.error?.name === 'LoadError') return this.#retry(worker, () => this.#owner.receive(message));
@@ -92,8 +96,14 @@ export class OwnEngine {
   #fail(worker, event) {
     ignore(event);
     worker.onerror = ignore; // a dead Python makes further errors
-    if (event.message) this.#owner.fail(event.message.replace(/^Uncaught /, ''));
-    else this.#retry(worker, () => this.#owner.fail('its script could not be loaded'));
+    if (event.message) this.#owner.fail(event.message.replace(/^Uncaught /, '') + (this.#hasSpoken ? '' : ` (${placeOf(event)})`));
+    else this.#retry(worker, () => void this.#explain(worker));
+  }
+
+  /** @param {Worker} worker whose script could not be loaded */
+  async #explain(worker) {
+    const reason = await moduleFault(new URL('../worker/main.js', import.meta.url));
+    if (this.#worker === worker) this.#owner.fail(`its script could not be loaded: ${reason ?? 'its files are there now; reload the page'}`);
   }
 
   /**
@@ -112,4 +122,9 @@ export class OwnEngine {
 /** @param {ErrorEvent} event */
 function ignore(event) {
   event.preventDefault();
+}
+
+/** @param {ErrorEvent} event */
+function placeOf({ filename, lineno }) {
+  return `${filename || 'unknown script'}, line ${lineno}`;
 }

@@ -3,6 +3,9 @@
  *
  * Every file is checked against the manifest's SHA-256 by the browser itself (Subresource Integrity).
  */
+import { aboutFile, faultOf, moduleFault } from '../shared/faults.js';
+
+/** @import { Expected } from '../shared/faults.js' */
 
 /**
  * @typedef {object} Manifest
@@ -20,9 +23,10 @@ export const SITE = new URL('..', import.meta.url);
 /** @returns {Promise<Manifest>} */
 export async function readManifest() {
   const url = new URL('manifest.json', SITE);
-  const response = await fetch(url, { cache: 'no-cache' });
-  if (!response.ok) throw new Error(`Cannot start the engine: ${url.pathname} is missing (HTTP ${response.status})`);
-  return response.json();
+  const response = await plainFetch(url, { cache: 'no-cache' }).catch(() => null);
+  const manifest = response?.ok ? await response.json().catch(() => null) : null;
+  if (typeof manifest?.files !== 'object') throw await unusable(url, { kind: 'data' }, 'is not the manifest that the build wrote');
+  return manifest;
 }
 
 /**
@@ -34,13 +38,9 @@ export async function fetchChecked(manifest, path) {
   const url = new URL(path, SITE);
   const integrity = manifest.files[path];
   if (integrity === undefined) throw new Error(`Cannot start the engine: ${path} is not in durably/manifest.json`);
-  try {
-    const response = await plainFetch(url, { integrity });
-    if (response.ok) return response;
-  } catch {
-    // which of the reasons it was, a second look tells
-  }
-  throw new Error(`Cannot start the engine: durably/${path} ${await fault(url)}`);
+  const response = await plainFetch(url, { integrity }).catch(() => null);
+  if (!response?.ok) throw await unusable(url, { kind: 'data', integrity }, 'could not be fetched at first; reload the page');
+  return response;
 }
 
 /**
@@ -52,17 +52,18 @@ export async function importModule(url) {
   try {
     return await import(url.href);
   } catch (error) {
-    throw Object.assign(new Error(`Cannot start the engine: ${error}`), { name: 'LoadError' });
+    const reason = (await moduleFault(url)) ?? aboutFile(url, `cannot be loaded: ${error}`);
+    throw Object.assign(new Error(`Cannot start the engine: ${reason}`), { name: 'LoadError' });
   }
 }
 
-/** @param {URL} url */
-async function fault(url) {
-  try {
-    const response = await plainFetch(url, { method: 'HEAD' });
-    if (!response.ok) return `is missing (HTTP ${response.status})`;
-    return 'does not have the SHA-256 that the manifest lists: it was altered, or is of another build';
-  } catch {
-    return 'cannot be fetched: the server does not answer';
-  }
+/**
+ * Return an error that names a file which cannot be used, and says what came instead.
+ * @param {URL} url
+ * @param {Expected} expected
+ * @param {string} otherwise  what is wrong when the file itself is as expected
+ */
+export async function unusable(url, expected, otherwise) {
+  const fault = (await faultOf(url, expected)) ?? aboutFile(url, `${otherwise}. Its URL is ${url.href}`);
+  return new Error(`Cannot start the engine: ${fault}`);
 }

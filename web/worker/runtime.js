@@ -1,7 +1,7 @@
 /**
  * The Pyodide runtime and the wheels, from the site's own files. Knows Pyodide, neither the engine nor snapshots.
  */
-import { SITE, fetchChecked, importModule } from './files.js';
+import { SITE, fetchChecked, importModule, unusable } from './files.js';
 import { measured } from './stages.js';
 
 /** @import { Manifest } from './files.js' */
@@ -31,7 +31,7 @@ WebAssembly.instantiateStreaming = async (source, imports) => {
 export async function loadRuntime(manifest, options = {}, filled) {
   const failure = Promise.withResolvers(); // Pyodide waits for ever for what it could not have
   failure.promise.catch(() => {}); // whoever loses the race below is nobody's fault
-  const code = measured('compile', async () => WebAssembly.compileStreaming(await fetchChecked(manifest, CODE)));
+  const code = measured('compile', () => compileCode(manifest));
   code.catch(failure.reject);
   filled?.catch(failure.reject);
   const { loadPyodide, createModule } = await measured('scripts', () => importScripts(manifest));
@@ -72,6 +72,16 @@ export function sitePackages(pyodide) {
  */
 export function fetchWheels(manifest, paths) {
   return Promise.all(paths.map(async (path) => (await fetchChecked(manifest, path)).arrayBuffer()));
+}
+
+/** @param {Manifest} manifest */
+async function compileCode(manifest) {
+  const response = await fetchChecked(manifest, CODE);
+  try {
+    return await WebAssembly.compileStreaming(response);
+  } catch (error) {
+    throw await unusable(new URL(CODE, SITE), { kind: 'WebAssembly' }, `cannot be compiled: ${error}`);
+  }
 }
 
 /**

@@ -11,7 +11,8 @@ import { fetchChecked, readManifest } from '../files.js';
 
 /** @import { SqliteModule } from '../../wa-sqlite/dist/wa-sqlite.mjs' */
 
-const CODE = 'wa-sqlite/dist/wa-sqlite.wasm';
+const FOLDER = 'wa-sqlite/';
+const CODE = `${FOLDER}dist/wa-sqlite.wasm`;
 const FILE = 'durably.db';
 const MAGIC = 'SQLite format 3\0';
 
@@ -131,8 +132,10 @@ export class Sqlite {
 
 /** @returns {Promise<SqliteModule>} */
 async function loadModule() {
-  const code = await fetchChecked(await readManifest(), CODE);
-  return createModule({ wasmBinary: await code.arrayBuffer() });
+  const manifest = await readManifest();
+  const scripts = Object.keys(manifest.files).filter((path) => path.startsWith(FOLDER) && path !== CODE);
+  const [code] = await Promise.all([CODE, ...scripts].map((path) => fetchChecked(manifest, path))); // an import takes no hash
+  return createModule({ wasmBinary: await code?.arrayBuffer() });
 }
 
 /** @param {string} reason */
