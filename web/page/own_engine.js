@@ -1,6 +1,7 @@
 /**
  * This page's own worker, in which an engine leads or waits to. Knows its life, not what it says.
  */
+import { denial, isDenied } from '../shared/denied.js';
 import { moduleFault } from '../shared/faults.js';
 import { helloOf } from '../shared/protocol.js';
 import { Calls } from '../shared/rpc.js';
@@ -40,8 +41,9 @@ export class OwnEngine {
 
   /** Start a worker: the page's first waits until Python is needed, for what the page does first. */
   start() {
-    const { database, app } = this.#params;
-    const worker = new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: `durably:${database}` });
+    const { app } = this.#params;
+    const worker = this.#createWorker();
+    if (worker === null) return;
     worker.onmessage = ({ data }) => this.#receive(worker, data);
     worker.onerror = (event) => this.#fail(worker, event);
     this.#worker = worker;
@@ -49,6 +51,17 @@ export class OwnEngine {
     this.post(helloOf(app));
     this.post({ type: 'call', id: 'open', method: 'open', params: { ...this.#params, isLazy: this.#isFirst } });
     this.#isFirst = false;
+  }
+
+  /** @returns {Worker | null} null when there can be none, of which the owner is told */
+  #createWorker() {
+    try {
+      return new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: `durably:${this.#params.database}` });
+    } catch (error) {
+      const reason = isDenied(error) ? `${denial('workers')} (${error})` : String(error);
+      queueMicrotask(() => this.#owner.fail(reason)); // the owner may not be complete yet
+      return null;
+    }
   }
 
   /** End the worker, which frees the lock for the next. What it may still say while it computes is not heard. */

@@ -2,6 +2,7 @@
  * Opening the IndexedDB database, in the worker or in the page, and what its refusals mean. Knows the schema, not what
  * is stored in it.
  */
+import { denial, isDenied } from './denied.js';
 import { SCHEMA_VERSION, upgrade } from './schema.js';
 
 /**
@@ -24,7 +25,7 @@ const KINDS = [
     names: ['ConstraintError', 'DataCloneError', 'DataError', 'InternalError', 'NotReadableError', 'RangeError'],
     words: /too large/i,
   },
-  { kind: 'final', names: ['NotFoundError', 'VersionError'] },
+  { kind: 'final', names: ['NotFoundError', 'SecurityError', 'VersionError'], words: /denied permission/i },
 ];
 
 /**
@@ -118,6 +119,7 @@ export function refusal(database, ...errors) {
 function wordsFor(kind, cause) {
   if (!(cause instanceof Error)) return cause ? String(cause) : 'it gave no reason';
   if (cause.name === 'VersionError') return 'it was written by a newer version of this app and is left as it is; reload the page';
+  if (isDenied(cause)) return `${denial('IndexedDB')} (${cause})`;
   const reason = [cause.name, cause.message].filter(Boolean).join(': ');
   return kind === 'full' ? `there is no room left (${reason})` : reason;
 }

@@ -2,6 +2,7 @@
  * The channel between the tabs of one database, and the sign that a tab is alive. Knows addresses, not messages.
  */
 
+import { explained } from './denied.js';
 import { heldLocks, hold } from './locks.js';
 
 /** @import { ToClient, ToEngine } from './protocol.js' */
@@ -39,7 +40,7 @@ export class Channel {
    */
   constructor(database, self, receive, addresses) {
     this.#self = self;
-    this.#channel = new BroadcastChannel(`durably:${database}`);
+    this.#channel = openChannel(`durably:${database}`);
     this.#channel.onmessage = ({ data }) => addresses.includes(data.to) && receive(data);
   }
 
@@ -53,6 +54,15 @@ export class Channel {
 
   close() {
     this.#channel.close();
+  }
+}
+
+/** @param {string} name */
+function openChannel(name) {
+  try {
+    return new BroadcastChannel(name);
+  } catch (error) {
+    throw explained('BroadcastChannel', error);
   }
 }
 

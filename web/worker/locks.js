@@ -4,6 +4,7 @@
  * The worker asks for it, never the page, and holds it until it ends: only so does its release prove that the engine's
  * thread has ended.
  */
+import { explained } from '../shared/denied.js';
 
 export class DatabaseLock {
   /** Whether this worker has the lock. */
@@ -60,7 +61,7 @@ export class DatabaseLock {
         .catch((error) => {
           if (isGranted) this.#onLost();
           else if (options.signal?.aborted) resolve(false);
-          else reject(error);
+          else reject(explained('Web Locks', error));
         });
     });
   }

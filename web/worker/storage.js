@@ -7,6 +7,7 @@
 import { Connection } from './bridge/connection.js';
 import { importModule } from './files.js';
 import { SqliteReads } from './sqlite_reads.js';
+import { explained } from '../shared/denied.js';
 import { READS } from '../shared/reads.js';
 
 /** @import { Sqlite } from './bridge/sqlite.js' */
@@ -117,7 +118,9 @@ async function mark(database, onEnd) {
 
 /** @param {string} database */
 async function isMarked(database) {
-  const databases = await globalThis.indexedDB?.databases();
+  const databases = await globalThis.indexedDB?.databases().catch((error) => {
+    throw explained('IndexedDB', error);
+  });
   return databases?.some(({ name }) => name === markOf(database)) ?? false;
 }
 
