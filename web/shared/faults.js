@@ -8,7 +8,7 @@
 /**
  * @typedef {object} Expected
  * @property {'module' | 'WebAssembly' | 'data'} kind  which types a browser accepts depends on it
- * @property {string} [integrity]  "sha256-…"
+ * @property {string | undefined} [integrity]  "sha256-…"
  *
  * @typedef {object} Came
  * @property {Response | null} response  null where nothing came
@@ -45,19 +45,23 @@ export async function faultOf(url, expected) {
  */
 export async function moduleFault(url) {
   const hashes = await recordedHashes();
-  const waiting = [url];
   const known = new Set([url.href]);
-  for (const next of waiting) {
-    const integrity = hashes[nameOf(next)];
-    const { fault, text } = await lookAt(next, { kind: 'module', ...(integrity && { integrity }) });
-    if (fault !== null) return fault;
-    for (const [, specifier = ''] of text.matchAll(IMPORT)) {
-      const imported = new URL(specifier, next);
-      if (!known.has(imported.href)) waiting.push(imported);
-      known.add(imported.href);
-    }
+  for (let level = [url]; level.length > 0; ) {
+    const looks = await Promise.all(level.map((module) => lookAt(module, { kind: 'module', integrity: hashes[nameOf(module)] })));
+    const found = looks.find(({ fault }) => fault !== null);
+    if (found) return found.fault;
+    const imported = looks.flatMap(({ text }, at) => importsOf(text, level[at]));
+    level = imported.filter(({ href }) => !known.has(href) && known.add(href));
   }
   return null;
+}
+
+/**
+ * @param {string} text
+ * @param {URL | undefined} base
+ */
+function importsOf(text, base) {
+  return Array.from(text.matchAll(IMPORT), ([, specifier = '']) => new URL(specifier, base));
 }
 
 /**
