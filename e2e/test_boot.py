@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from durably_wasm.cli.dist import integrity
 from e2e.browser import Browser
-from e2e.conftest import KEPT, test_page
+from e2e.conftest import KEPT, test_page, unless_here
+from e2e.engines import Engine, Firefox
 from e2e.server import Server
 
 pytestmark = pytest.mark.cold
@@ -194,11 +195,26 @@ def test_names_each_file_its_url_and_what_came_instead(
 
 def test_names_the_script_that_throws(site: Path, serve: Callable[[Path], Server], browser: Browser) -> None:
     server = serve(site)
-    server.answer("durably/worker/stages.js", Response("\nnull.x;\n", media_type="text/javascript"))
+    server.answer("durably/worker/main.js", Response("\nnull.x;\n", media_type="text/javascript"))
     page = browser.open(test_page(server), expected=lambda trouble: trouble.startswith("console"))
     message = failure(page)["message"]
-    assert "Cannot read properties of null" in message or "does not provide an export" in message
-    assert "/durably/worker/" in message and ", line " in message
+    assert "Cannot read properties of null" in message
+    assert f"({server.url}/durably/worker/main.js, line 2)" in message
+
+
+@unless_here(Firefox)
+def test_names_a_module_of_which_firefox_says_nothing(
+    start: Callable[[type[Engine], Path], Engine], site: Path, serve: Callable[[Path], Server], tmp_path: Path
+) -> None:
+    server = serve(site)
+    server.answer("durably/worker/engine.js", Response(HTML, 404, media_type="text/html"))
+    browser = start(Firefox, tmp_path / "firefox")
+    try:
+        browser.open(test_page(server))
+        message = str(browser.evaluate("durably.init().catch(({ message }) => message)"))
+    finally:
+        browser.kill()
+    assert "durably/worker/engine.js is missing (HTTP 404). From http" in message
 
 
 def test_names_a_file_that_breaks_off(site: Path, serve: Callable[[Path], Server], browser: Browser) -> None:

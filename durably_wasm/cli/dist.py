@@ -91,13 +91,17 @@ def _others(dist: Path) -> Iterator[str]:
 
 def _files(folder: Path) -> Iterator[str]:
     """Find all files and links but those of caches, and of the version control that the folder is under."""
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_raise):
         here = Path(parent)
         links = [name for name in folders if (here / name).is_symlink()]
         folders[:] = sorted(name for name in folders if not _is_passed_over(here / name, folder))
         for path in sorted(here / name for name in [*files, *links]):
             if not _is_passed_over(path, folder):
                 yield path.relative_to(folder).as_posix()
+
+
+def _raise(error: OSError) -> None:
+    raise error  # what cannot be read may be another's
 
 
 def _is_passed_over(path: Path, folder: Path) -> bool:

@@ -18,6 +18,7 @@ import { Snapshotting } from './snapshotting.js';
 
 const PATIENCE_MS = 300; // with a thread that does not answer
 const LOAD_AGAIN_AFTER_MS = [500, 1500];
+const SILENT_AFTER_MS = 3000; // Firefox (153) tells nothing of a worker that lacks a module which its script imports
 
 export class OwnEngine {
   #params;
@@ -48,6 +49,8 @@ export class OwnEngine {
     worker.onerror = (event) => this.#fail(worker, event);
     this.#worker = worker;
     this.#hasSpoken = false;
+    this.#pings.call('ping', {}).catch(() => {}); // answered as soon as its script is there
+    setTimeout(() => void this.#lookWhySilent(worker), SILENT_AFTER_MS);
     this.post(helloOf(app));
     this.post({ type: 'call', id: 'open', method: 'open', params: { ...this.#params, isLazy: this.#isFirst } });
     this.#isFirst = false;
@@ -115,8 +118,19 @@ export class OwnEngine {
 
   /** @param {Worker} worker whose script could not be loaded */
   async #explain(worker) {
-    const reason = await moduleFault(new URL('../worker/main.js', import.meta.url));
-    if (this.#worker === worker) this.#owner.fail(`its script could not be loaded: ${reason ?? 'its files are there now; reload the page'}`);
+    const reason = (await scriptFault()) ?? 'its files are there now; reload the page';
+    if (this.#worker === worker) this.#owner.fail(`its script could not be loaded: ${reason}`);
+  }
+
+  /**
+   * A file may be slow, or not be what was built and run all the same. So a worker has failed only when it still says
+   * nothing after the page itself could fetch all of its files.
+   * @param {Worker} worker
+   */
+  async #lookWhySilent(worker) {
+    const isSilent = () => this.#worker === worker && !this.#hasSpoken;
+    const reason = isSilent() ? await scriptFault() : null;
+    if (reason !== null) setTimeout(() => isSilent() && this.#owner.fail(`its script could not be loaded: ${reason}`), SILENT_AFTER_MS);
   }
 
   /**
@@ -130,6 +144,10 @@ export class OwnEngine {
     if (pause === undefined) giveUp();
     else setTimeout(() => this.#worker === worker && this.#owner.retry(), pause);
   }
+}
+
+function scriptFault() {
+  return moduleFault(new URL('../worker/main.js', import.meta.url));
 }
 
 /** @param {ErrorEvent} event */

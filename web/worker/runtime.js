@@ -108,9 +108,12 @@ function serve(manifest, code, onFailure) {
     const path = new URL(input instanceof Request ? input.url : input, SITE).href.slice(SITE.href.length);
     if (path === CODE) return standIn(code);
     if (!(path in manifest.files)) return plainFetch(input, init);
-    const response = fetchChecked(manifest, path);
-    response.catch(onFailure);
-    return response;
+    try {
+      return await fetchChecked(manifest, path);
+    } catch (error) {
+      onFailure(error);
+      return new Promise(() => {}); // Pyodide would leave a rejection unhandled
+    }
   };
   return () => void (globalThis.fetch = plainFetch);
 }
