@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from typing import TypeVar
 
 from durably_wasm import transitions
-from durably_wasm.errors import ConflictError, StoreError
+from durably_wasm.errors import StoreError
 from durably_wasm.ids import Ulids
 from durably_wasm.models import (
     EnqueueResult,
@@ -32,7 +32,8 @@ from durably_wasm.models import (
 from durably_wasm.payloads import JsonValue, decode, encode
 from durably_wasm.stores.calls import CANCELLED, CRASHED, DELETED, ENQUEUED, PURGED, Outcome
 from durably_wasm.stores.claims import Claim, claim_next, fail
-from durably_wasm.stores.migrations import VERSION, import_script, steps_from
+from durably_wasm.stores.importing import import_attached
+from durably_wasm.stores.migrations import VERSION, steps_from
 from durably_wasm.stores.rows import (
     crash_from_row,
     log_from_row,
@@ -294,18 +295,9 @@ class SqliteStore:
 
         Raises:
             ConflictError: A run is leased.
-            StoreError: The attached database is not one of ours and of this version.
+            StoreError: The attached database is not what this version writes; the message names table, row and column.
         """
-        try:
-            with self._transaction():
-                if leased := self._run("leased"):
-                    raise ConflictError(f"Cannot import while run {leased[0][0]} is leased")
-                [[version]] = self._statements.execute("PRAGMA imported.user_version")
-                if version != VERSION:
-                    raise StoreError(f"The file has schema version {version}, and only {VERSION} can be imported")
-                self._db.script(import_script())
-        finally:
-            self._db.run("DETACH imported", {})
+        import_attached(self._statements, self._db)
 
     def _once(self, call_id: str | None, outcome: Outcome[T], apply: Callable[[], T]) -> T:
         if call_id is None:
