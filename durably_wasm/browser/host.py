@@ -26,7 +26,7 @@ from durably_wasm.events import Event, WorkerError
 from durably_wasm.handle import JobHandle
 from durably_wasm.models import EnqueueResult, TriggerItem
 from durably_wasm.plugins import with_log_persistence
-from durably_wasm.stores import SqliteStore, Store, calls
+from durably_wasm.stores import SqliteStore, Store, calls, migrations
 
 Params = Mapping[str, Any]
 
@@ -83,6 +83,10 @@ class Host:
         """Tell of a call that was rejected when nobody was left to hear of it."""
         assert self._durably is not None
         self._durably.emit(WorkerError(error=f"A call of {method}() was rejected: {message}", context="outbox"))
+
+    def export_scripts(self) -> str:
+        """Return JSON, the scripts by which JavaScript exports a SQLite database of this version."""
+        return json.dumps(migrations.export_scripts())
 
     def handle(self, text: str) -> None:
         """Take the JSON of a call, and post its reply in time."""

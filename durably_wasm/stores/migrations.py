@@ -45,5 +45,11 @@ def import_script() -> str:
     return _read("import.sql")
 
 
+def export_scripts() -> dict[str, str]:
+    """Return the scripts of an export: `schema` makes an empty database, `rows` fills it, attached as `exported`."""
+    schema = [*map(_read, STEPS), f"PRAGMA user_version = {VERSION};"]
+    return {"schema": "\n".join(schema), "rows": _read("export.sql")}
+
+
 def _read(name: str) -> str:
     return (files("durably_wasm.stores") / "sql" / name).read_text("utf-8")

@@ -115,7 +115,8 @@ export class Durably {
   }
 
   /**
-   * Return the database as a file that `sqlite3` opens; rejects with `StoreError` when the runs are in IndexedDB.
+   * Return what the database shows as a file that `sqlite3` opens: nothing of deleted runs is in it. Rejects with
+   * `StoreError` when the runs are in IndexedDB.
    * @returns {Promise<File>}
    */
   exportDatabase() {
@@ -125,8 +126,8 @@ export class Durably {
   /**
    * Put what an exported file holds in the place of all runs.
    *
-   * Rejects with `ConflictError` while a run is leased, and with `StoreError` when the file is not a database of this
-   * version or the runs are in IndexedDB; everything is as it was then.
+   * Rejects with `ConflictError` while a run is leased, and with `StoreError` when the runs are in IndexedDB or when the
+   * file is not what a database of this version holds (the message names table, row and column); all is as it was then.
    * @param {Blob} file
    * @returns {Promise<void>}
    */

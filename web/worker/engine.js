@@ -196,7 +196,7 @@ export class Engine {
     const { id, method } = call;
     try {
       const { file } = await this.#opening;
-      if (method === 'exportDatabase') return this.#outlet.post({ type: 'reply', id, result: toFile(file, this.#params.database) });
+      if (method === 'exportDatabase') return this.#outlet.post({ type: 'reply', id, result: toFile(file, this.#params.database, host.export_scripts()) });
       if (method === 'importDatabase') await attachFile(file, /** @type {{ file: Blob }} */ (call.params).file);
       host.handle(JSON.stringify(call));
     } catch (error) {

@@ -17,6 +17,7 @@ import { openSqlite } from './storage.js';
  * @property {(ids: string) => Promise<void>} forget_calls
  * @property {(method: string, message: string) => void} report_rejection
  * @property {(call: string) => void} handle
+ * @property {() => string} export_scripts  JSON of what `Sqlite.export` takes
  * @property {() => Promise<void>} stop
  * @property {() => Promise<void>} close
  * @property {() => Promise<void>} hand_over  lets the steps that are running end, and leaves their runs to the next engine

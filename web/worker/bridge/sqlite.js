@@ -5,6 +5,7 @@
  * the event loop. Knows where a database lies and who uses it, not what its rows mean.
  */
 import createModule from '../../wa-sqlite/dist/wa-sqlite.mjs';
+import * as Code from '../../wa-sqlite/src/sqlite-constants.js';
 import { Connection } from './sqlite_connection.js';
 import { FilePool } from './pool.js';
 import { fetchChecked, readManifest } from '../files.js';
@@ -15,6 +16,7 @@ const FOLDER = 'wa-sqlite/';
 const CODE = `${FOLDER}dist/wa-sqlite.wasm`;
 const FILE = 'durably.db';
 const MAGIC = 'SQLite format 3\0';
+const LONGEST_DEFINITION = 4096; // bytes of what makes a table: the parser goes as deep as a longer one nests
 
 /** @type {Promise<SqliteModule> | undefined} one for all databases of this worker */
 let loading;
@@ -101,32 +103,56 @@ export class Sqlite {
     this.#connection.script(sql);
   }
 
-  /** Return the database's content as a file that `sqlite3` opens. */
-  serialize() {
-    return withoutWal(this.#connection.serialize());
+  /**
+   * Return a new database's content as a file that `sqlite3` opens: pages of this one may hold what was deleted.
+   * @param {{ schema: string, rows: string }} scripts  the first makes an empty database, the second fills it, attached as
+   *   `exported`, from this one
+   */
+  export({ schema, rows }) {
+    this.#connection.attach('exported', this.#alone((alone) => (alone.script(schema), alone.serialize('main'))));
+    try {
+      this.#connection.script(rows);
+      return this.#connection.serialize('exported');
+    } finally {
+      this.#connection.script('DETACH exported');
+    }
   }
 
   /**
    * Attach a file's content as a database in memory, until it is detached.
    *
-   * It is checked in a connection of its own before: with a corrupt database attached, nothing else would work.
+   * That is tried on a connection of its own before: with what is no database attached, no statement can be prepared, not
+   * even the one that detaches it.
    * @param {string} schema the name to attach it under
    * @param {Uint8Array} content
    */
   attach(schema, content) {
     if (new TextDecoder().decode(content.subarray(0, MAGIC.length)) !== MAGIC) throw badFile('it is not a SQLite database');
-    const file = withoutWal(content.slice());
+    const file = withoutWal(content);
+    try {
+      this.#alone((alone) => {
+        alone.limitStatements(LONGEST_DEFINITION);
+        alone.attach(schema, file);
+        alone.script(`SELECT 1 FROM ${schema}.sqlite_schema LIMIT 1`);
+      });
+      this.#connection.attach(schema, file);
+    } catch (error) {
+      throw badFile(whyNotOpened(/** @type {Error & { code?: number }} */ (error)));
+    }
+  }
+
+  /**
+   * Use a connection of its own to an empty database in memory.
+   * @template T
+   * @param {(alone: Connection) => T} use
+   */
+  #alone(use) {
     const alone = new Connection(this.#module, ':memory:', this.#pool.name);
     try {
-      alone.deserialize('main', file);
-      alone.check();
-    } catch (error) {
-      throw badFile(`it is corrupt: ${/** @type {Error} */ (error).message}`);
+      return use(alone);
     } finally {
       alone.close();
     }
-    this.script(`ATTACH ':memory:' AS ${schema}`);
-    this.#connection.deserialize(schema, file);
   }
 }
 
@@ -136,6 +162,12 @@ async function loadModule() {
   const scripts = Object.keys(manifest.files).filter((path) => path.startsWith(FOLDER) && path !== CODE);
   const [code] = await Promise.all([CODE, ...scripts].map((path) => fetchChecked(manifest, path))); // an import takes no hash
   return createModule({ wasmBinary: await code?.arrayBuffer() });
+}
+
+/** @param {Error & { code?: number }} error */
+function whyNotOpened({ code, message }) {
+  const isCorrupt = code === Code.SQLITE_CORRUPT || code === Code.SQLITE_NOTADB;
+  return `${isCorrupt ? 'it is corrupt' : 'it cannot be opened'}: ${message}`;
 }
 
 /** @param {string} reason */

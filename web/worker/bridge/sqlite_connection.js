@@ -109,13 +109,14 @@ export class Connection {
   }
 
   /**
-   * Return the main database's content as a file has it.
+   * Return a database's content as a file has it.
+   * @param {string} schema
    * @returns {Uint8Array<ArrayBuffer>}
    */
-  serialize() {
+  serialize(schema) {
     const module = this.#module;
-    const [schema] = this.#texts.write(['main']);
-    const pointer = module._sqlite3_serialize(this.#database, pointerOf(schema), this.#out, 0);
+    const [name] = this.#texts.write([schema]);
+    const pointer = module._sqlite3_serialize(this.#database, pointerOf(name), this.#out, 0);
     if (pointer === 0) throw this.#refusal();
     const file = module.HEAPU8.slice(pointer, pointer + module.getValue(this.#out, '*'));
     module._sqlite3_free(pointer);
@@ -123,25 +124,41 @@ export class Connection {
   }
 
   /**
-   * Put a file's content in the place of a database in memory.
+   * Attach a file's content as a database in memory. A file that is not a database makes each later statement fail.
+   * @param {string} schema the name to attach it under
+   * @param {Uint8Array} file
+   */
+  attach(schema, file) {
+    this.script(`ATTACH ':memory:' AS ${schema}`);
+    try {
+      this.#deserialize(schema, file);
+    } catch (error) {
+      this.script(`DETACH ${schema}`);
+      throw error;
+    }
+  }
+
+  /**
+   * Refuse statements, those in a schema too, that are longer.
+   * @param {number} bytes
+   */
+  limitStatements(bytes) {
+    this.#module._sqlite3_limit(this.#database, Code.SQLITE_LIMIT_SQL_LENGTH, bytes);
+  }
+
+  /**
    * @param {string} schema
    * @param {Uint8Array} file
    */
-  deserialize(schema, file) {
+  #deserialize(schema, file) {
     const module = this.#module;
     const size = file.length;
     const copy = module._sqlite3_malloc(size); // SQLite frees it
+    if (copy === 0) throw refusal(`there is no memory for its ${size} bytes`, Code.SQLITE_NOMEM);
     module.HEAPU8.set(file, copy);
     const [name] = this.#texts.write([schema]);
     const code = module._sqlite3_deserialize(this.#database, pointerOf(name), copy, size, 0, size, 0, OWNED);
     if (code !== Code.SQLITE_OK) throw this.#refusal();
-  }
-
-  /** Throw what is wrong with the main database, if anything is. */
-  check() {
-    const { number } = JSON.parse(this.prepare('PRAGMA quick_check(1)'));
-    const verdict = this.#run(number, [])[0]?.[0];
-    if (verdict !== 'ok') throw new Error(String(verdict));
   }
 
   /** @param {string} sql */
@@ -163,9 +180,16 @@ export class Connection {
 
   #refusal() {
     const code = this.#module._sqlite3_extended_errcode(this.#database);
-    const message = this.#module.UTF8ToString(this.#module._sqlite3_errmsg(this.#database));
-    return Object.assign(new Error(message), { name: 'StoreError', code });
+    return refusal(this.#module.UTF8ToString(this.#module._sqlite3_errmsg(this.#database)), code);
   }
+}
+
+/**
+ * @param {string} message
+ * @param {number} code
+ */
+function refusal(message, code) {
+  return Object.assign(new Error(message), { name: 'StoreError', code });
 }
 
 /** @param {Text | undefined} text */

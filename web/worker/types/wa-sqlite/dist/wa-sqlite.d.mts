@@ -13,6 +13,7 @@ export interface SqliteModule {
   _sqlite3_close_v2: (database: number) => number;
   _sqlite3_extended_errcode: (database: number) => number;
   _sqlite3_errmsg: (database: number) => number;
+  _sqlite3_limit: (database: number, id: number, value: number) => number;
   _sqlite3_prepare_v2: (database: number, sql: number, bytes: number, outStatement: number, outTail: number) => number;
   _sqlite3_finalize: (statement: number) => number;
   _sqlite3_reset: (statement: number) => number;

@@ -18,3 +18,6 @@ export const SQLITE_IOERR_FSTAT: number;
 export const SQLITE_IOERR_CLOSE: number;
 export const SQLITE_IOERR_DELETE: number;
 export const SQLITE_NOTADB: number;
+export const SQLITE_CORRUPT: number;
+export const SQLITE_NOMEM: number;
+export const SQLITE_LIMIT_SQL_LENGTH: number;
