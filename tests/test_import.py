@@ -137,6 +137,15 @@ class TestSound:
         assert await store.advance_epoch() == epoch + 1
         await store.close()
 
+    async def test_is_read_by_a_connection_that_trusts_no_schema(self, file: Path, tmp_path: Path) -> None:
+        driver = StandardDriver(tmp_path / "runs.db")
+        store = SqliteStore(driver)
+        await store.migrate()
+        driver.run("ATTACH :file AS imported", {"file": str(file)})
+        await store.import_attached()
+        assert driver.run("PRAGMA trusted_schema", {}) == [(0,)]
+        await store.close()
+
     async def test_gives_its_leased_runs_back_at_once(self, file: Path, attach: Attach) -> None:
         change(file, "UPDATE runs SET created_at = '9000-01-01T00:00:00.000Z' WHERE status = 'leased'")
         store = await attach(file)
@@ -490,6 +499,19 @@ async def test_a_definition_that_was_written_over_is_refused(
     assert table in await import_error(attach, file)
 
 
+@pytest.mark.parametrize("column", ["type", "name", "tbl_name", "sql"])
+@pytest.mark.parametrize("value", ["NULL", "x'ff'", "7", "CAST(x'ff' AS TEXT)"])
+async def test_a_schema_of_no_texts_is_refused(file: Path, attach: Attach, column: str, value: str) -> None:
+    change(file, "PRAGMA writable_schema = ON", f"UPDATE sqlite_schema SET {column} = {value} WHERE name = 'logs'")
+    assert not await is_imported(attach, file)
+
+
+async def test_a_table_that_is_there_twice_is_refused(file: Path, attach: Attach) -> None:
+    twice = "INSERT INTO sqlite_schema SELECT * FROM sqlite_schema WHERE name = 'calls'"
+    change(file, "PRAGMA writable_schema = ON", twice)
+    assert not await is_imported(attach, file)
+
+
 class TestPages:
     """Files that are not whole: `ATTACH` refuses some of them by itself, as the bridge does."""
 
@@ -558,7 +580,7 @@ async def is_imported(attach: Attach, file: Path) -> bool:
     """Import a file that `ATTACH` may refuse, check that all can be read, and is as before if it was refused."""
     try:
         store = await attach(file)
-    except StoreError:
+    except (StoreError, UnicodeDecodeError):  # the latter from `sqlite3`, of SQLite's message
         return False
     before = await contents(store)
     try:

@@ -72,7 +72,15 @@ def _identifier(value: Cell) -> str | None:
         return "has a NUL character"
     if len(value) > _LONGEST_IDENTIFIER:
         return f"has more than {_LONGEST_IDENTIFIER} characters"
-    return "has a half surrogate pair" if any("\ud800" <= letter <= "\udfff" for letter in value) else None
+    return None if value.isascii() or _is_utf8(value) else "has a half surrogate pair"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _count(value: Cell) -> str | None:

@@ -21,7 +21,7 @@ from durably_wasm.stores.statements import Statements
 
 Execute: TypeAlias = Callable[[str, dict[str, SqlValue]], list[SqlRow]]
 
-_ROWS_AT_ONCE = 64  # each of which may hold a large payload
+_ROWS_AT_ONCE = 16  # each of which may hold a large payload
 _KEYS = {
     "runs": ("id",),
     "payloads": ("run_id", "kind"),
@@ -37,7 +37,8 @@ _BLAMED_ON_ROWS = (  # verdicts for which the checks of the rows give the row an
     "non-unique entry in index",
 )
 
-_SCHEMA = "SELECT name, type, tbl_name, sql FROM {}.sqlite_schema ORDER BY name, type"
+_SCHEMA = "SELECT type, name, tbl_name, sql FROM {}.sqlite_schema"
+_SET_LABELS = "UPDATE main.runs SET labels = :text WHERE id = :run_id"
 _OF_NO_RUN = "SELECT run_id FROM imported.{} WHERE run_id NOT IN (SELECT id FROM imported.runs) LIMIT 1"
 _WITH_PAYLOAD = "(SELECT run_id FROM imported.payloads WHERE kind = '{}')"
 _MISSING_PAYLOADS = {
@@ -72,9 +73,7 @@ def import_attached(statements: Statements, db: SqlDriver) -> None:
                 labels = _check(statements.execute)
                 db.script(import_script())
             for run_id, text in labels.items():
-                statements.execute(
-                    "UPDATE runs SET labels = :text WHERE id = :run_id", {"run_id": run_id, "text": text}
-                )
+                statements.execute(_SET_LABELS, {"run_id": run_id, "text": text})
     finally:
         db.run("DETACH imported", {})
 
@@ -104,20 +103,13 @@ def _check_schema(execute: Execute) -> None:
     [[version]] = execute("PRAGMA imported.user_version", {})
     if version != VERSION:
         raise StoreError(f"it has schema version {version}, and only {VERSION} can be imported")
-    ours, found = ({(name, type): rest for name, type, *rest in _schema(execute, of)} for of in ("main", "imported"))
-    if len(found) != len(_schema(execute, "imported")):
-        raise StoreError("it has two tables or indexes of one name")
-    for name, type in sorted(ours.keys() | found.keys()):
-        if (name, type) not in found:
-            raise StoreError(f"it has no {type} {name}")
-        if (name, type) not in ours:
-            raise StoreError(f"it has a {type} {name}, which version {VERSION} does not have")
-        if found[name, type] != ours[name, type]:
-            raise StoreError(f"its {type} {name} is not the one of version {VERSION}")
-
-
-def _schema(execute: Execute, database: str) -> list[SqlRow]:
-    return execute(_SCHEMA.format(database), {})
+    ours, found = (execute(_SCHEMA.format(database), {}) for database in ("main", "imported"))
+    for type, name, _, _ in (row for row in found if row not in ours):
+        raise StoreError(f"it has a {type} {name} that version {VERSION} does not have")
+    for type, name, _, _ in (row for row in ours if row not in found):
+        raise StoreError(f"it has no {type} {name}")
+    if len(found) != len(ours):
+        raise StoreError("it has a table or an index twice")
 
 
 def _verdict(execute: Execute) -> str | None:
