@@ -92,6 +92,7 @@ async def import_error(attach: Attach, file: Path) -> str:
     store = await attach(file)
     before = await contents(store)
     error = str(await raised(StoreError, store.import_attached()))
+    assert error.startswith("The file cannot be imported: ")
     assert await contents(store) == before
     await enqueued(store)
     await store.close()
@@ -194,6 +195,30 @@ class TestSound:
         store = await attach(file)
         await store.import_attached()
         assert len(await store.get_runs(RunFilter(labels={"shop": "é"}))) == 5
+        await store.close()
+
+    async def test_leaves_what_no_column_shows(self, file: Path, attach: Attach, tmp_path: Path) -> None:
+        last = "updated_at TEXT NOT NULL"
+        rewrite_schema(file, "runs", last, f"{last}, extra TEXT", "UPDATE runs SET extra = 'not a column of ours'")
+        store = await attach(file)
+        await store.import_attached()
+        with closing(sqlite3.connect(tmp_path / "runs.db")) as database:
+            assert b"not a column of ours" not in database.serialize()
+        await store.close()
+
+    async def test_for_which_there_is_no_room_is_not_to_blame(self, file: Path, tmp_path: Path) -> None:
+        class FullDriver(StandardDriver):
+            def script(self, sql: str) -> None:
+                if "INSERT INTO runs" in sql:
+                    raise StoreError("The database has no room left", is_full=True)
+                super().script(sql)
+
+        driver = FullDriver(tmp_path / "runs.db")
+        store = SqliteStore(driver)
+        await store.migrate()
+        driver.run("ATTACH :file AS imported", {"file": str(file)})
+        error = await raised(StoreError, store.import_attached())
+        assert (error.is_full, str(error)) == (True, "The database has no room left")
         await store.close()
 
     async def test_is_read_in_pieces(self, tmp_path: Path, attach: Attach) -> None:
