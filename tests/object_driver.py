@@ -86,10 +86,10 @@ class FakeObjectDriver:
         draft = _Draft({name: dict(records) for name, records in database.contents.items()})
         decision: Any = {"reads": reads}
         while "reads" in decision:
-            found = [_read(draft, read) for read in _through_javascript(decision["reads"])]
+            found = [_perform(draft, operation) for operation in _through_javascript(decision["reads"])]
             decision = _through_javascript(decide(_through_javascript(found)))
         for write in decision["writes"]:
-            _perform(draft, write)
+            _write(draft, write)
         database.contents = dict(draft)
         await asyncio.sleep(0)
 
@@ -160,7 +160,14 @@ def _read(contents: Contents, read: Operation) -> Record | list[Record] | None:
     return _range(contents, read["store"], read["index"], read["lower"], read["upper"], read["limit"])
 
 
-def _perform(contents: Contents, write: Operation) -> None:
+def _perform(contents: Contents, operation: Operation) -> Record | list[Record] | None:
+    if operation["op"] in ("get", "range"):
+        return _read(contents, operation)
+    _write(contents, operation)
+    return None
+
+
+def _write(contents: Contents, write: Operation) -> None:
     records = contents[write["store"]]
     if write["op"] == "put":
         key = _primary_key(write["store"], write["record"])

@@ -93,8 +93,6 @@ class IndexedDbDriver:
             self._forget(number)
             raise
         await transaction.end
-        if transaction.raised is not None:
-            raise transaction.raised
 
     async def settle(self) -> None:
         """Return when no transaction is under way."""
@@ -106,13 +104,13 @@ class IndexedDbDriver:
         transaction = self._transactions[number]
         try:
             return _bounded(self._name, json.dumps(transaction.decide(json.loads(found))))
-        except Exception as error:  # raised by `transact`: the database's transaction ends with nothing written
+        except Exception as error:  # raised by `transact`: the database's transaction is aborted
             transaction.raised = error
-            return '{"writes":[]}'
+            return "null"
 
     def _end(self, number: int, refusal: str | None) -> None:
         transaction = self._forget(number)  # first: who awaits the transaction may begin another
-        transaction.end.come(_store_error(**json.loads(refusal)) if refusal else None)
+        transaction.end.come(transaction.raised or (_store_error(**json.loads(refusal)) if refusal else None))
 
     def _forget(self, number: int) -> _Transaction:
         transaction = self._transactions.pop(number)

@@ -37,7 +37,10 @@ T = TypeVar("T")
 
 
 class Decision(TypedDict, total=False):
-    """What follows from what was found: further reads, or the writes that end the transaction."""
+    """What follows from what was found: further reads, with writes among them, or the writes that end the transaction.
+
+    What is found for a write among the reads means nothing.
+    """
 
     reads: list[Operation]
     writes: list[Operation]
@@ -57,7 +60,7 @@ class ObjectDriver(Protocol):
     async def transact(self, reads: list[Operation], decide: Callable[[Found], Decision]) -> None:
         """Read, let `decide` answer, and so on until it returns writes; return when those are committed.
 
-        All of it is one transaction; nothing is written when `decide` raises.
+        All of it is one transaction, in the order in which it is asked; nothing is written when `decide` raises.
         """
         ...
 

@@ -228,6 +228,49 @@ async def a_decision_may_read_as_often_as_it_needs(driver: ObjectDriver) -> None
     assert await _read(driver, _get("runs", "end")) == [_run("end")]
 
 
+async def reads_may_have_writes_among_them(driver: ObjectDriver) -> None:
+    await _write(driver, _put("runs", _run("a")), _put("runs", _run("b")))
+    path: list[list[Any]] = []
+
+    def decide(found: list[Any]) -> Decision:
+        path.append(found)
+        if len(path) <= ROUNDS:
+            put, run = _put("runs", _run("c", jobName=str(len(path)))), _get("runs", "c")
+            return {"reads": [run, put, run, _delete("runs", "b", "b"), _range("runs")]}
+        return {"writes": [_put("runs", _run("d"))]}
+
+    await driver.transact([], decide)
+    seen = [(before and before["jobName"], after["jobName"], _ids(all)) for before, _, after, _, all in path[1:]]
+    names = [str(n + 1) for n in range(ROUNDS)]
+    expected = [(before, after, ["a", "c"]) for before, after in zip([None, *names], names, strict=False)]
+    assert seen == expected
+    assert _ids((await _read(driver, _range("runs")))[0]) == ["a", "c", "d"]
+
+
+async def writes_among_reads_are_undone_when_a_later_decision_raises(driver: ObjectDriver) -> None:
+    await _write(driver, _put("runs", _run("a")))
+    answers: list[Decision] = [{"reads": [_put("runs", _run("b")), _delete("runs", "a", "a"), _range("runs")]}]
+
+    def decide(found: list[Any]) -> Decision:
+        if answers:
+            return answers.pop(0)
+        raise Refused(f"found {_ids(found[-1])}")
+
+    error = await raised(Refused, driver.transact([], decide))
+    assert str(error) == "found ['b']"
+    assert await _read(driver, _range("runs")) == [[_run("a")]]
+
+
+async def one_refused_write_among_reads_undoes_all(driver: ObjectDriver) -> None:
+    first, second = (_run(name, jobName="import", idempotencyKey="order-1") for name in "ab")
+    answers: list[Decision] = [
+        {"reads": [_put("runs", first), _range("runs")]},
+        {"reads": [_put("runs", second), _range("runs")]},
+    ]
+    await raised(StoreError, driver.transact([], lambda found: answers.pop(0) if answers else {"writes": []}))
+    assert await _read(driver, _range("runs")) == [[]]
+
+
 async def a_unique_index_refuses_a_second_record(driver: ObjectDriver) -> None:
     first, second = (_run(name, jobName="import", idempotencyKey="order-1") for name in "ab")
     await _write(driver, _put("runs", first))

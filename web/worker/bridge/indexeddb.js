@@ -5,7 +5,7 @@
  * to and from Python is JSON text and a function.
  */
 import { Connection } from './connection.js';
-import { refusal } from '../../shared/database.js';
+import { refusal, storeError } from '../../shared/database.js';
 import { READS } from '../../shared/reads.js';
 
 /** @import { StoreError } from '../../shared/database.js' */
@@ -18,9 +18,11 @@ import { READS } from '../../shared/reads.js';
  * @typedef {{ op: 'delete', store: string, lower: IDBValidKey, upper: IDBValidKey }} Delete
  * @typedef {Get | Range} Read
  * @typedef {Put | Delete} Write
- * @typedef {((number: number, found: string) => string) & { destroy(): void }} Decide  takes a transaction's number and JSON of what was found, returns JSON of a `Decision`
+ * @typedef {Read | Write} Operation
+ * @typedef {((number: number, found: string) => string) & { destroy(): void }} Decide  takes a transaction's number and JSON of what was found, returns JSON of a `Decision`, or of null where it raised
  * @typedef {((number: number, refusal: string | null) => void) & { destroy(): void }} End  is told of a transaction's end: null when it is committed, else JSON of a `StoreError`
- * @typedef {{ reads: Read[], writes?: undefined } | { writes: Write[], reads?: undefined }} Decision
+ * @typedef {{ reads: Operation[], writes?: undefined } | { writes: Write[], reads?: undefined }} Decision  `reads` go on,
+ *   with writes among them; `writes` end the transaction
  */
 
 /**
@@ -80,7 +82,7 @@ export class IndexedDb {
   }
 
   /**
-   * Read, let Python decide what follows, and so on until it writes; then tell it of the end, whoever waits for it.
+   * Read, let Python decide what follows, and so on until it ends the transaction; then tell it of the end, whoever waits for it.
    *
    * `decide` is synchronous: between two requests of a transaction nothing may be awaited, or it commits.
    * @param {number} number
@@ -143,33 +145,34 @@ export class IndexedDb {
       const next = (found) => {
         try {
           asked = true;
-          /** @type {Decision} */
+          /** @type {Decision | null} */
           const decision = JSON.parse(this.#decide(number, JSON.stringify(found)));
-          if (decision.reads) return readAll(transaction, decision.reads, next);
-          decision.writes?.forEach((write) => perform(transaction, write));
+          if (decision === null) throw storeError(this.#name, 'the decision raised'); // what Python raises, Python knows
+          if (decision.reads) return performAll(transaction, decision.reads, next);
+          decision.writes.forEach((write) => requestOf(transaction, write));
           if (COMMITS) transaction.commit();
         } catch (error) {
           reject(error);
           transaction.abort();
         }
       };
-      readAll(transaction, JSON.parse(reads), next);
+      performAll(transaction, JSON.parse(reads), next);
     });
   }
 }
 
 /**
  * @param {IDBTransaction} transaction
- * @param {Read[]} reads
+ * @param {Operation[]} operations
  * @param {(found: unknown[]) => void} done called inside the last request's callback
  */
-function readAll(transaction, reads, done) {
+function performAll(transaction, operations, done) {
   /** @type {unknown[]} */
-  const found = new Array(reads.length);
-  let missing = reads.length;
+  const found = new Array(operations.length);
+  let missing = operations.length;
   if (missing === 0) return done(found);
-  reads.forEach((read, position) => {
-    const request = requestOf(transaction, read);
+  operations.forEach((operation, position) => {
+    const request = requestOf(transaction, operation);
     request.onsuccess = () => {
       found[position] = request.result ?? null;
       if (--missing === 0) done(found);
@@ -179,34 +182,22 @@ function readAll(transaction, reads, done) {
 
 /**
  * @param {IDBTransaction} transaction
- * @param {Read} read
+ * @param {Operation} operation
  * @returns {IDBRequest}
  */
-function requestOf(transaction, read) {
-  const store = transaction.objectStore(read.store);
-  switch (read.op) {
+function requestOf(transaction, operation) {
+  const store = transaction.objectStore(operation.store);
+  switch (operation.op) {
     case 'get':
-      return store.get(read.key);
+      return store.get(operation.key);
     case 'range':
-      return (read.index === null ? store : store.index(read.index)).getAll(rangeOf(read), read.limit ?? undefined);
-    default:
-      return /** @satisfies {never} */ (read);
-  }
-}
-
-/**
- * @param {IDBTransaction} transaction
- * @param {Write} write
- */
-function perform(transaction, write) {
-  const store = transaction.objectStore(write.store);
-  switch (write.op) {
+      return (operation.index === null ? store : store.index(operation.index)).getAll(rangeOf(operation), operation.limit ?? undefined);
     case 'put':
-      return store.put(write.record);
+      return store.put(operation.record);
     case 'delete':
-      return store.delete(IDBKeyRange.bound(write.lower, write.upper));
+      return store.delete(IDBKeyRange.bound(operation.lower, operation.upper));
     default:
-      return /** @satisfies {never} */ (write);
+      return /** @satisfies {never} */ (operation);
   }
 }
 
