@@ -266,18 +266,23 @@ class IndexedDbStore:
         return await self._run(transaction if self._epoch is None else transactions.fenced(transaction, self._epoch))
 
     async def _run(self, transaction: Transaction[T]) -> T:
-        results: list[T] = []
+        return await run_transaction(self._db, transaction)
 
-        def decide(found: Found) -> Decision:
-            try:
-                return {"reads": transaction.send(found)}
-            except StopIteration as end:
-                writes, result = end.value
-                results.append(result)
-                return {"writes": writes}
 
-        await self._db.transact(next(transaction), decide)
-        return results[0]
+async def run_transaction(driver: ObjectDriver, transaction: Transaction[T]) -> T:
+    """Run a transaction on a database, and return its result once it is committed."""
+    results: list[T] = []
+
+    def decide(found: Found) -> Decision:
+        try:
+            return {"reads": transaction.send(found)}
+        except StopIteration as end:
+            writes, result = end.value
+            results.append(result)
+            return {"writes": writes}
+
+    await driver.transact(next(transaction), decide)
+    return results[0]
 
 
 def _steps_unless(keep_steps: bool, run_id: str) -> list[Operation]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from durably_wasm.errors import StoreError
@@ -38,6 +38,12 @@ class Statements:
         """Execute any statement, after those that wait, and return its rows."""
         self._waiting.append((sql, _utf8(values or {})))
         return self._flush()[-1]
+
+    def execute_all(self, statements: Sequence[Statement]) -> list[list[SqlRow]]:
+        """Execute statements in order, after those that wait, and return the rows of each."""
+        waiting = len(self._waiting)
+        self._waiting += [(sql, _utf8(dict(values))) for sql, values in statements]
+        return self._flush()[waiting:]
 
     @contextmanager
     def transaction(self, *, fenced: bool = True) -> Iterator[None]:
