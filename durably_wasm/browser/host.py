@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from durably_wasm.browser.bridge import IndexedDbStore, WaSqliteStore
+from durably_wasm.browser.bridge import IndexedDbDriver, IndexedDbStore, WaSqliteDriver, WaSqliteStore
 from durably_wasm.browser.messages import (
     error_to_message,
     snake_case_options,
@@ -27,6 +27,7 @@ from durably_wasm.handle import JobHandle
 from durably_wasm.models import EnqueueResult, TriggerItem
 from durably_wasm.plugins import with_log_persistence
 from durably_wasm.stores import SqliteStore, Store, calls, migrations
+from durably_wasm.stores.adoption import adopt
 
 Params = Mapping[str, Any]
 
@@ -50,15 +51,19 @@ class Host:
     async def open(self, params: str, modules: str) -> str:
         """Open the store and load the jobs; to be called under the database's lock.
 
+        What the store that `params` calls `adopts` holds is moved first; `givenUp` says what could not be kept as it was.
+
         Returns:
-            JSON, ``{epoch}`` or ``{error}``.
+            JSON, ``{epoch, givenUp}`` or ``{error}``.
         """
+        given: Params = json.loads(params)
         try:
-            durably = await self._create(json.loads(params), json.loads(modules))
+            given_up = await self._adopt(given) if given["adopts"] else ()
+            durably = await self._create(given, json.loads(modules))
         except Exception as error:
             return json.dumps({"error": error_to_message(error)})
         self._durably = durably
-        return json.dumps({"epoch": durably.epoch})
+        return json.dumps({"epoch": durably.epoch, "givenUp": [*given_up]})
 
     def start(self) -> None:
         """Start to work."""
@@ -111,6 +116,13 @@ class Host:
         """Let the steps that are running end, and leave their runs to the next engine."""
         assert self._durably is not None
         await self._durably.hand_over()
+
+    async def _adopt(self, params: Params) -> Sequence[str]:
+        """Move all rows to the engine's store; both commits wait for the disk, since the old store is emptied then."""
+        self._enter("store")
+        database = params["database"]
+        sql, objects = WaSqliteDriver(database, "strict"), IndexedDbDriver(database, "strict")
+        return (await adopt(params["store"], sql, objects)).given_up
 
     async def _create(self, params: Params, modules: list[dict[str, str]]) -> Durably:
         options = snake_case_options(params["options"])

@@ -80,7 +80,7 @@ class Table:
     def insertion(self, record: Record) -> Statement:
         """Return the statement that writes a record to SQLite."""
         text = f"INSERT INTO {self.name} ({_names(self.columns)}) VALUES ({_parameters(self.columns)})"
-        return text, {column: _to_text(column, record[self.field(column)]) for column in self.columns}
+        return text, {column: _to_text(column, record.get(self.field(column))) for column in self.columns}
 
     def deletion(self) -> Operation:
         """Return the operation that deletes all records of IndexedDB: all keys are text, or arrays of text."""

@@ -11,6 +11,7 @@ import { toError } from '../shared/rpc.js';
  * @property {string | string[]} jobs  Python modules, as URLs relative to the page
  * @property {string[]} [packages]  packages beyond the engine's own
  * @property {'indexeddb' | 'sqlite'} [store]  where runs are kept; 'sqlite' is faster, and falls back to 'indexeddb'
+ * @property {boolean} [adopt]  whether runs that lie in the other store are moved to this one; else the engine does not start
  * @property {Durability} [durability]  `relaxed` commits survive a crash of tab and browser, `strict` ones a power cut too
  * @property {string | null} [app]  this app's version, such as '1.4.2': a tab with an older one lets this one lead
  * @property {number} [pollingIntervalMs]
@@ -40,7 +41,16 @@ const ENGINE_OPTIONS = [
  * @param {DurablyOptions} options
  * @returns {OpenParams}
  */
-export function checkOptions({ database, jobs, packages = [], store = 'indexeddb', durability = 'relaxed', app = null, ...options }) {
+export function checkOptions({
+  database,
+  jobs,
+  packages = [],
+  store = 'indexeddb',
+  adopt = false,
+  durability = 'relaxed',
+  app = null,
+  ...options
+}) {
   if (typeof database !== 'string' || database === '') throw invalid('database must be text and not empty');
   const modules = [jobs].flat();
   if (modules.length === 0 || modules.some((url) => typeof url !== 'string' || url === '')) {
@@ -50,13 +60,15 @@ export function checkOptions({ database, jobs, packages = [], store = 'indexeddb
     throw invalid('packages must be a list of names of packages, such as ["httpx"]');
   }
   if (!STORES.includes(store)) throw invalid(`store must be one of ${STORES.join(', ')}, not ${JSON.stringify(store)}`);
+  if (typeof adopt !== 'boolean') throw invalid(`adopt must be true or false, not ${JSON.stringify(adopt)}`);
   if (!DURABILITIES.includes(durability)) {
     throw invalid(`durability must be "relaxed" or "strict", not ${JSON.stringify(durability)}`);
   }
   if (app !== null && (typeof app !== 'string' || app === '')) throw invalid(`app must be text, not ${JSON.stringify(app)}`);
   const unknown = Object.keys(options).filter((name) => !ENGINE_OPTIONS.includes(name));
   if (unknown.length > 0) throw invalid(`there is no option ${unknown.join(', ')}; there are: ${ENGINE_OPTIONS.join(', ')}`);
-  return { database, jobs: modules.map((url) => new URL(url, document.baseURI).href), packages, store, durability, app, options };
+  const urls = modules.map((url) => new URL(url, document.baseURI).href);
+  return { database, jobs: urls, packages, store, adopt, durability, app, options };
 }
 
 /** @param {string} reason */

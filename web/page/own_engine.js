@@ -42,7 +42,6 @@ export class OwnEngine {
 
   /** Start a worker: the page's first waits until Python is needed, for what the page does first. */
   start() {
-    const { app } = this.#params;
     const worker = this.#createWorker();
     if (worker === null) return;
     worker.onmessage = ({ data }) => this.#receive(worker, data);
@@ -51,7 +50,7 @@ export class OwnEngine {
     this.#hasSpoken = false;
     this.#pings.call('ping', {}).catch(() => {}); // answered as soon as its script is there
     setTimeout(() => void this.#lookWhySilent(worker), SILENT_AFTER_MS);
-    this.post(helloOf(app));
+    this.post(helloOf(this.#params));
     this.post({ type: 'call', id: 'open', method: 'open', params: { ...this.#params, isLazy: this.#isFirst } });
     this.#isFirst = false;
   }

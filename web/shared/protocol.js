@@ -13,12 +13,12 @@ import { SCHEMA_VERSION } from './schema.js';
 const PROTOCOL_VERSION = 1;
 
 /**
- * Return what a client says first.
- * @param {string | null} app the app's own version
+ * Return what a client says first: the versions of its code, and the store that it asks for.
+ * @param {Pick<OpenParams, 'app' | 'store'>} params
  * @returns {Hello}
  */
-export function helloOf(app) {
-  return { type: 'hello', protocol: PROTOCOL_VERSION, schema: SCHEMA_VERSION, app };
+export function helloOf({ app, store }) {
+  return { type: 'hello', protocol: PROTOCOL_VERSION, schema: SCHEMA_VERSION, app, store };
 }
 
 /**
@@ -85,6 +85,7 @@ export const WITHOUT_PYTHON = /** @type {const} */ (['stop', 'read', 'exportData
  * @property {string[]} jobs  absolute URLs of Python modules
  * @property {string[]} packages  requirements of packages beyond the engine's own, as pip reads them
  * @property {StoreInfo['kind']} store
+ * @property {boolean} adopt  runs that lie in the other store are moved, and do not keep the engine from starting
  * @property {Durability} durability
  * @property {string | null} app  the app's version
  * @property {Record<string, unknown>} options  the engine's, in camelCase
@@ -103,7 +104,7 @@ export const WITHOUT_PYTHON = /** @type {const} */ (['stop', 'read', 'exportData
  *
  * @typedef {{ name: string, message: string }} Notice  something that the user should know, though all works
  *
- * @typedef {{ type: 'hello', protocol: number, schema: number, app: string | null }} Hello
+ * @typedef {{ type: 'hello', protocol: number, schema: number, app: string | null, store: StoreInfo['kind'] }} Hello
  * @typedef {object} Call
  * @property {'call'} type
  * @property {string} id
@@ -119,7 +120,7 @@ export const WITHOUT_PYTHON = /** @type {const} */ (['stop', 'read', 'exportData
  * @property {'state'} type
  * @property {EngineState} state
  * @property {Stage | null} stage
- * @property {number | null} epoch
+ * @property {number | null} epoch  counted by the store: those of two kinds of store cannot be compared
  * @property {StoreInfo} store
  * @property {Notice | null} notice
  * @property {ErrorMessage} [error]

@@ -6,6 +6,7 @@ import { finishBoot } from './boot.js';
 import { Deliveries } from './deliveries.js';
 import { startHost } from './host.js';
 import { readModules } from './modules.js';
+import { forgetSqlite } from './other_store.js';
 import { openStore } from './storage.js';
 import { attachFile, toFile } from './transfer.js';
 import { isChanging } from '../shared/outbox.js';
@@ -24,7 +25,7 @@ import { toErrorMessage } from '../shared/rpc.js';
  * @property {(hello: Hello) => State | null} meet  takes what another tab says first, and returns its answer
  * @property {(notice: Notice) => void} tellNotice
  * @property {(stage: Stage) => void} enter
- * @property {(epoch: number) => void} begin  called when calls may be applied
+ * @property {(opened: { epoch: number, givenUp: string[] }) => void} begin  called when calls may be applied
  * @property {() => void} lead  called when it is ready
  * @property {(modules: string) => void} askForSnapshot
  * @property {(error: ErrorMessage) => void} fail
@@ -50,7 +51,7 @@ export class Engine {
   #migrated = /** @type {PromiseWithResolvers<void>} */ (Promise.withResolvers());
 
   /**
-   * @param {OpenParams} params
+   * @param {OpenParams & { adopts: StoreInfo['kind'] | null }} params  with the store from which all has to be moved first
    * @param {StoreInfo['kind']} kind
    * @param {Outlet} outlet
    */
@@ -82,7 +83,7 @@ export class Engine {
    * @param {{ isLazy: boolean }} options  whether it is needed by what there is to do only
    */
   async start({ isLazy }) {
-    if (isLazy) void this.#lookForWork();
+    if (isLazy && this.#params.adopts === null) void this.#lookForWork();
     else this.#need.resolve();
     await this.#need.promise;
     const host = await this.#startHost();
@@ -100,14 +101,18 @@ export class Engine {
 
   /** @returns {Promise<Host | null>} null when it has failed, and that was told */
   async #startHost() {
-    const { packages, jobs } = this.#params;
+    const { packages, jobs, adopts, database } = this.#params;
     const { post, enter, fail } = this.#outlet;
     const page = { post, enter, fail, endWith: (/** @type {Error} */ reason) => fail(toErrorMessage(reason)), die: (/** @type {unknown} */ error) => this.#die(error) };
     const [host, modules] = await Promise.all([startHost(packages, page), readModules(jobs), this.#opening]);
     const opened = /** @type {Opened} */ (JSON.parse(await host.open(JSON.stringify({ ...this.#params, store: this.#kind }), modules)));
-    if (opened.error) fail(opened.error);
-    else this.#outlet.begin(opened.epoch);
-    return opened.error ? null : host;
+    if (opened.error) {
+      fail(opened.error);
+      return null;
+    }
+    if (adopts === 'sqlite') await forgetSqlite(database);
+    this.#outlet.begin(opened);
+    return host;
   }
 
   /**
@@ -182,6 +187,7 @@ export class Engine {
     const { name, params: given } = /** @type {{ name: ReadName, params: object }} */ (params);
     try {
       const store = await this.#opening;
+      if (this.#params.adopts) await this.#migrated.promise; // until then, not all rows are there
       this.#outlet.post({ type: 'reply', id, result: await store.read(name, given) });
     } catch (error) {
       this.#outlet.post({ type: 'reply', id, error: toErrorMessage(error) });

@@ -16,7 +16,7 @@ import { isOlder, outdated } from '../shared/versions.js';
 
 export class GivingWay {
   /** @type {Hello} what the own page says */
-  hello = helloOf(null);
+  hello = helloOf({ app: null, store: 'indexeddb' });
   #leader;
   #isSteppingDown = false;
 

@@ -22,7 +22,7 @@ import { openSqlite } from './storage.js';
  * @property {() => Promise<void>} close
  * @property {() => Promise<void>} hand_over  lets the steps that are running end, and leaves their runs to the next engine
  *
- * @typedef {{ epoch: number, error?: undefined } | { error: ErrorMessage }} Opened
+ * @typedef {{ epoch: number, givenUp: string[], error?: undefined } | { error: ErrorMessage }} Opened
  *
  * @typedef {object} Page
  * @property {(message: any) => void} post

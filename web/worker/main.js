@@ -5,10 +5,12 @@
  */
 import { Engine } from './engine.js';
 import { GivingWay, isOver } from './giving_way.js';
+import { whatToAdopt } from './other_store.js';
 import { persistence } from './persistence.js';
 import { chooseKind } from './storage.js';
 import { succeed } from './succession.js';
 import { toErrorMessage } from '../shared/rpc.js';
+import { moved, moving } from '../shared/stores.js';
 
 /** @import { Call, ErrorMessage, OpenParams, Reply, State, ToClient, ToEngine } from '../shared/protocol.js' */
 
@@ -56,9 +58,11 @@ function receive(message) {
 /** @param {OpenParams} params */
 async function open(params) {
   try {
-    const { kind, notice } = await chooseKind(params.database, params.store);
+    const { database } = params;
+    const { kind, notice } = await chooseKind(database, params.store);
+    state = { ...state, store: { kind, persistence: null } };
     await succeed({
-      database: params.database,
+      database,
       hello: givingWay.hello,
       leaseMs: params.options.leaseMs,
       canSteal: kind === 'indexeddb',
@@ -67,7 +71,9 @@ async function open(params) {
       onLost: () => givingWay.endDeposed(),
     });
     const hasFollowed = state.state === 'follower';
-    engine = new Engine(params, kind, {
+    const adopts = await whatToAdopt(params, kind, (notice) => tell({ notice }));
+    let lasting = notice;
+    engine = new Engine({ ...params, adopts }, kind, {
       state: () => state,
       post,
       vet,
@@ -75,14 +81,18 @@ async function open(params) {
       meet: (hello) => givingWay.meet(hello),
       tellNotice: (notice) => tell({ notice }),
       enter: (stage) => tell({ stage }),
-      begin: (epoch) => void (state = { ...state, epoch }),
-      lead: () => tell({ state: 'leader', stage: 'ready', notice }),
+      begin: ({ epoch, givenUp }) => {
+        state = { ...state, epoch };
+        lasting = moved(givenUp, kind) ?? notice;
+      },
+      lead: () => tell({ state: 'leader', stage: 'ready', notice: lasting }),
       askForSnapshot: (modules) => postMessage({ type: 'snapshot', modules }),
     });
     if (!hasFollowed) for (const call of early) engine.take(call); // else the page has sent them to the leader, or will again
     early = [];
     await engine.open();
-    tell({ state: 'starting', notice, store: { kind, persistence: await persistence() } });
+    const store = { kind, persistence: await persistence() };
+    tell({ state: 'starting', notice: adopts ? moving(database, kind) : notice, store });
     await engine.start({ isLazy: !hasFollowed && params.isLazy === true });
   } catch (error) {
     fail(toErrorMessage(error));

@@ -9,6 +9,7 @@ import { importModule } from './files.js';
 import { SqliteReads } from './sqlite_reads.js';
 import { explained } from '../shared/denied.js';
 import { READS } from '../shared/reads.js';
+import { storeError } from '../shared/stores.js';
 
 /** @import { Sqlite } from './bridge/sqlite.js' */
 /** @import { StoreInfo, Notice } from '../shared/protocol.js' */
@@ -72,14 +73,22 @@ export async function openStore(kind, database, { onNotice, onEnd, migrated }) {
 export async function openSqlite(database, onNotice, onEnd = () => {}) {
   /** @type {typeof import('./bridge/sqlite.js')} */
   const { Sqlite } = await importModule(new URL('bridge/sqlite.js', import.meta.url));
-  const message = `Waiting for another worker to let go of the files of "${database}"`;
-  const opened = await Sqlite.open(database, () => onNotice({ name: 'StoreBusy', message }));
+  const opened = await Sqlite.open(database, () => onNotice(busy(database)));
   await mark(database, onEnd);
   return opened;
 }
 
-/** @returns {Promise<string | null>} null when there is all that it needs */
-async function whatSqliteMisses() {
+/**
+ * What is told while another worker holds a SQLite database's files.
+ * @param {string} database
+ * @returns {Notice}
+ */
+export function busy(database) {
+  return { name: 'StoreBusy', message: `Waiting for another worker to let go of the files of "${database}"` };
+}
+
+/** @returns {Promise<string | null>} null when there is all that SQLite needs */
+export async function whatSqliteMisses() {
   if (globalThis.FileSystemFileHandle?.prototype.createSyncAccessHandle === undefined) {
     return 'this browser offers no synchronous access to files';
   }
@@ -116,20 +125,31 @@ async function mark(database, onEnd) {
   }
 }
 
-/** @param {string} database */
-async function isMarked(database) {
+/**
+ * Whether there is a mark that there is a SQLite database.
+ * @param {string} database
+ */
+export async function isMarked(database) {
   const databases = await globalThis.indexedDB?.databases().catch((error) => {
     throw explained('IndexedDB', error);
   });
   return databases?.some(({ name }) => name === markOf(database)) ?? false;
 }
 
+/**
+ * Take the mark away: there is no SQLite database any more.
+ * @param {string} database
+ * @returns {Promise<void>}
+ */
+export function unmark(database) {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.deleteDatabase(markOf(database));
+    request.onsuccess = () => resolve();
+    request.onerror = () => reject(request.error);
+  });
+}
+
 /** @param {string} database */
 function markOf(database) {
   return `durably:${database}:sqlite`;
-}
-
-/** @param {string} message */
-function storeError(message) {
-  return Object.assign(new Error(message), { name: 'StoreError' });
 }

@@ -9,6 +9,7 @@ import * as Code from '../../wa-sqlite/src/sqlite-constants.js';
 import { Connection } from './sqlite_connection.js';
 import { FilePool } from './pool.js';
 import { fetchChecked, readManifest } from '../files.js';
+import { pathOf } from '../../shared/stores.js';
 
 /** @import { SqliteModule } from '../../wa-sqlite/dist/wa-sqlite.mjs' */
 
@@ -56,7 +57,7 @@ export class Sqlite {
   static async #open(name, onBusy) {
     loading ??= loadModule();
     const module = await loading;
-    const pool = await FilePool.open(`durably/${encodeURIComponent(name)}`, module, onBusy);
+    const pool = await FilePool.open(pathOf(name), module, onBusy);
     try {
       return new Sqlite(name, module, pool);
     } catch (error) {
