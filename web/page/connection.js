@@ -21,14 +21,13 @@ import { showAlive } from '../shared/tabs.js';
 const connections = new Map();
 
 export class Connection {
-  told = new Told();
+  told;
   sent;
   /** @type {Record<string, string>} the jobs' names by their key, once the engine is ready */
   jobNames = {};
   #database;
   #engines;
-  /** @type {StoredRuns | null} what this page reads by itself; null where only the engine can */
-  #stored;
+  #stored; // what this page reads by itself
   #calls = new Calls((call) => this.#send(call));
   #mayApply = false; // whether an engine was there that may have applied what waits
   /** @type {Promise<{ jobs: Record<string, string> }> | null} */
@@ -40,15 +39,16 @@ export class Connection {
   constructor(params) {
     const tab = crypto.randomUUID();
     this.#database = params.database;
+    this.told = new Told(params.store);
     this.sent = new Sent(params.database, tab, (reason) => this.told.loseStored(reason));
-    this.#stored = params.store === 'indexeddb' ? new StoredRuns(params.database) : null;
+    this.#stored = new StoredRuns(params.database);
     showAlive(params.database, tab).catch(() => {}); // a browser without locks has no followers either
     this.#engines = new Engines(params, tab, this.told, {
       settle: (reply) => this.#settle(reply),
       tell: (state) => this.#tell(state),
       dismiss: ({ notice, error }) => void this.#end({ ...this.told.state, state: 'stopped', stage: null, notice, error }),
       repeat: () => this.#calls.repeat(),
-      rest: () => this.#stored?.rest(),
+      rest: () => this.#stored.rest(),
       mourn: (reason) => void this.#replaceDead(reason),
       fail: (reason) => this.#fail(reason),
     });
@@ -89,7 +89,7 @@ export class Connection {
    */
   async read(name, params) {
     if (this.told.hasEnded) throw toError(this.#reason);
-    if (this.#stored) return this.#stored.read(name, params);
+    if (this.told.state.store.kind === 'indexeddb' && (await this.#stored.areAlone())) return this.#stored.read(name, params);
     return /** @type {Record<string, any>[]} */ (await this.call('read', { name, params }));
   }
 
@@ -144,7 +144,7 @@ export class Connection {
     this.told.become(state);
     connections.delete(this.#database);
     this.#engines.leave();
-    this.#stored?.close(toError(this.#reason));
+    this.#stored.close(toError(this.#reason));
     await this.sent.withdraw();
     this.#engines.end();
     this.#calls.rejectAll((call) => this.#reasonFor(call));
@@ -169,7 +169,7 @@ export class Connection {
     this.#mayApply ||= state.epoch !== null || state.state === 'follower';
     if (state.state === 'failed') return void this.#end(state);
     this.told.become(state);
-    this.#stored?.lookAgain();
+    this.#stored.lookAgain();
   }
 
   /**

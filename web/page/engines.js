@@ -5,9 +5,10 @@
 import { Life } from './life.js';
 import { OtherEngine } from './other_engine.js';
 import { OwnEngine } from './own_engine.js';
-import { UNTOLD } from './told.js';
+import { untold } from './told.js';
+import { usedElsewhere } from '../shared/stores.js';
 
-/** @import { Call, OpenParams, Reply, State, ToClient } from '../shared/protocol.js' */
+/** @import { Call, OpenParams, Reply, State, StoreInfo, ToClient } from '../shared/protocol.js' */
 /** @import { Told } from './told.js' */
 
 /**
@@ -22,12 +23,15 @@ import { UNTOLD } from './told.js';
  */
 
 export class Engines {
+  #params;
   #told;
   #page;
   #own;
   #other;
   #life;
   #follows = false;
+  /** @type {StoreInfo['kind']} what the own engine uses, or would */
+  #kind;
 
   /**
    * @param {OpenParams} params
@@ -36,9 +40,11 @@ export class Engines {
    * @param {Served} page
    */
   constructor(params, tab, told, page) {
+    this.#params = params;
     this.#told = told;
     this.#page = page;
-    this.#other = new OtherEngine(params.database, tab, params.app, {
+    this.#kind = params.store;
+    this.#other = new OtherEngine(params, tab, {
       state: () => told.state,
       settle: (reply) => page.settle(reply),
       hear: ({ event }) => told.hear(event),
@@ -81,7 +87,7 @@ export class Engines {
     this.#other.unfollow();
     this.#follows = false;
     this.#told.leased.clear();
-    this.#page.tell(UNTOLD);
+    this.#page.tell(untold(this.#params.store));
     this.#own.start();
     this.#page.repeat();
   }
@@ -150,8 +156,10 @@ export class Engines {
     const follows = state.state === 'follower';
     const turned = follows !== this.#follows;
     this.#follows = follows;
-    this.#other.outdoneBy(state.epoch);
-    this.#page.tell(follows && !turned ? { ...this.#told.state, notice: state.notice } : state);
+    this.#kind = state.store.kind;
+    this.#other.outdoneBy(state);
+    const { store } = this.#told.state;
+    this.#page.tell(follows && !turned ? { ...this.#told.state, notice: this.#noticeOf(state, store.kind) } : state);
     if (!turned) return;
     this.#told.leased.clear();
     if (follows) this.#other.follow();
@@ -160,12 +168,22 @@ export class Engines {
   }
 
   /**
-   * @param {State} state
+   * @param {State} leader
    * @param {boolean} isNew
    */
-  #hearLeader({ stage, epoch, store, notice }, isNew) {
+  #hearLeader(leader, isNew) {
     if (isNew) this.#told.leased.clear();
+    const { stage, epoch, store } = leader;
+    const notice = this.#noticeOf(leader, store.kind);
     this.#page.tell({ ...this.#told.state, state: 'follower', stage, epoch, store, notice });
     if (isNew) this.#page.repeat();
+  }
+
+  /**
+   * @param {State} state
+   * @param {StoreInfo['kind']} used the store of the tab that leads
+   */
+  #noticeOf({ notice }, used) {
+    return notice ?? usedElsewhere(this.#params.database, used, this.#kind, this.#params.adopt);
   }
 }

@@ -6,7 +6,7 @@
 import { helloOf } from '../shared/protocol.js';
 import { ALL, Channel, ENGINE, LEADER, signsOf, whenGone } from '../shared/tabs.js';
 
-/** @import { Call, EventMessage, Reply, State, ToClient, ToEngine } from '../shared/protocol.js' */
+/** @import { Call, EventMessage, OpenParams, Reply, State, StoreInfo, ToClient, ToEngine } from '../shared/protocol.js' */
 /** @import { Envelope } from '../shared/tabs.js' */
 
 /**
@@ -29,21 +29,23 @@ export class OtherEngine {
   #isFollowed = false;
   /** @type {string | null} the leader's address; null until it was heard */
   #leader = null;
-  #epoch = 0; // the newest that was heard
+  /** @type {Map<StoreInfo['kind'], number>} the newest epoch of each store that was heard */
+  #epochs = new Map();
+  /** @type {StoreInfo['kind'] | null} that of the last engine that was heard */
+  #kind = null;
   /** @type {Set<string>} the workers in other tabs that wait for the lock */
   #waiting = new Set();
   #watching = new AbortController();
 
   /**
-   * @param {string} database
+   * @param {OpenParams} params
    * @param {string} tab this tab's address
-   * @param {string | null} app this page's version
    * @param {Follower} follower
    */
-  constructor(database, tab, app, follower) {
-    this.#database = database;
+  constructor(params, tab, follower) {
+    this.#database = params.database;
     this.#tab = tab;
-    this.#hello = helloOf(app);
+    this.#hello = helloOf(params);
     this.#follower = follower;
     this.#channel = this.#open();
     this.#signs = this.#openSigns();
@@ -68,11 +70,13 @@ export class OtherEngine {
   }
 
   /**
-   * Take the epoch of this page's own engine, which has the lock, for the newest.
-   * @param {number | null} epoch null: not known yet
+   * Take the epoch of this page's own engine, which has the lock, for the newest of its store.
+   * @param {State} state
    */
-  outdoneBy(epoch) {
-    this.#epoch = epoch ?? this.#epoch;
+  outdoneBy({ epoch, store: { kind } }) {
+    if (epoch === null) return; // not known yet
+    this.#kind = kind;
+    this.#epochs.set(kind, epoch);
   }
 
   /** @param {ToEngine} message */
@@ -128,7 +132,7 @@ export class OtherEngine {
   /** @param {Envelope} envelope */
   #receive({ from, to, ...envelope }) {
     const message = /** @type {ToClient} */ (envelope.message);
-    if (this.#isLate(message.epoch)) return;
+    if (this.#isLate(from, message)) return;
     if (message.type === 'reply') return this.#follower.settle(message);
     if (!this.#isFollowed) return;
     if (message.type === 'event') return from === this.#leader ? this.#follower.hear(message) : undefined;
@@ -152,15 +156,27 @@ export class OtherEngine {
    * The leader has ended: the next one will tell, or has told when it was not believed yet.
    * @param {State} state
    */
-  #hearEnd({ state }) {
-    if (state === 'failed') this.#epoch = 0; // its database may be gone, and its epochs with it
+  #hearEnd({ state, store }) {
+    if (state === 'failed') this.#epochs.delete(store.kind); // its database may be gone, and its epochs with it
     this.follow();
   }
 
-  /** @param {number | null | undefined} epoch null: not known yet */
-  #isLate(epoch) {
-    this.#epoch = Math.max(this.#epoch, epoch ?? 0);
-    return epoch != null && epoch < this.#epoch;
+  /**
+   * Whether an engine says it that has lost the lock. Only a state tells the store, whose epochs are counted by themselves:
+   * a reply's or an event's is that of the engine which was heard last.
+   * @param {string} from
+   * @param {ToClient} message
+   */
+  #isLate(from, message) {
+    const { epoch } = message;
+    const isState = message.type === 'state';
+    const kind = isState ? message.store.kind : this.#kind;
+    if (kind === null) return false;
+    const newest = this.#epochs.get(kind) ?? 0;
+    if (epoch != null && epoch < newest) return true;
+    if (isState) this.#kind = kind;
+    if (isState || from === this.#leader) this.#epochs.set(kind, epoch ?? newest);
+    return false;
   }
 }
 

@@ -7,6 +7,7 @@
 import { isLoss, openExisting, refusal, storeError } from '../shared/database.js';
 import { READS } from '../shared/reads.js';
 import { SCHEMA_VERSION } from '../shared/schema.js';
+import { hasFiles } from '../shared/stores.js';
 
 /** @import { ReadName } from '../shared/reads.js' */
 
@@ -20,6 +21,8 @@ export class StoredRuns {
   #connecting = null;
   #wasThere = false;
   #news = Promise.withResolvers();
+  /** @type {Promise<boolean> | null} */
+  #alone = null;
   /** @type {Error | null} why nothing is read any more */
   #end = null;
 
@@ -52,8 +55,18 @@ export class StoredRuns {
     }
   }
 
-  /** Look again whether an older schema has been upgraded: the engine has told something. */
+  /**
+   * Whether SQLite has no files beside: else the runs may lie there, which only the engine can tell.
+   * @returns {Promise<boolean>}
+   */
+  areAlone() {
+    this.#alone ??= hasFiles(this.#name).then((isThere) => !isThere);
+    return this.#alone;
+  }
+
+  /** Look again where the runs lie, and whether an older schema has been upgraded: the engine has told something. */
   lookAgain() {
+    this.#alone = null;
     this.#news.resolve(undefined);
     this.#news = Promise.withResolvers();
   }

@@ -4,21 +4,20 @@
  */
 import { LeasedRuns } from './leased.js';
 
-/** @import { DurablyEvent, Notice, State } from '../shared/protocol.js' */
+/** @import { DurablyEvent, Notice, State, StoreInfo } from '../shared/protocol.js' */
 
-/** @type {State} */
-export const UNTOLD = {
-  type: 'state',
-  state: 'starting',
-  stage: null,
-  epoch: null,
-  store: { kind: 'indexeddb', persistence: null },
-  notice: null,
-};
+/**
+ * The state of an engine that nothing was told of yet.
+ * @param {StoreInfo['kind']} kind the store that the page asks for
+ * @returns {State}
+ */
+export function untold(kind) {
+  return { type: 'state', state: 'starting', stage: null, epoch: null, store: { kind, persistence: null }, notice: null };
+}
 
 export class Told {
   /** @type {State} the last */
-  state = UNTOLD;
+  state;
   leased = new LeasedRuns();
   #isPersistent = false;
   /** @type {Notice | null} */
@@ -27,6 +26,11 @@ export class Told {
   #eventListeners = new Set();
   /** @type {Set<(state: State) => void>} */
   #stateListeners = new Set();
+
+  /** @param {StoreInfo['kind']} kind the store that the page asks for */
+  constructor(kind) {
+    this.state = untold(kind);
+  }
 
   /** Whether there will be no engine any more. */
   get hasEnded() {
