@@ -51,7 +51,7 @@ class Host:
     async def open(self, params: str, modules: str) -> str:
         """Open the store and load the jobs; to be called under the database's lock.
 
-        What the store that `params` calls `adopts` holds is moved first; `givenUp` says what could not be kept as it was.
+        All that the store named by `adopts` holds is moved first; `givenUp` says what did not stay as it was.
 
         Returns:
             JSON, ``{epoch, givenUp}`` or ``{error}``.

@@ -37,7 +37,7 @@ _RUN_BY_PLACE = {  # what holds a concurrency key, by the status of a run that h
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adopted:
-    """What a move has come to: the number of runs that were moved, and what is said of keys that runs gave up."""
+    """The result of a move: the number of runs that it moved, and a sentence for each key that one of them gave up."""
 
     runs: int
     given_up: Sequence[str]

@@ -30,7 +30,7 @@ export class Engines {
   #other;
   #life;
   #follows = false;
-  /** @type {StoreInfo['kind']} what the own engine uses, or would */
+  /** @type {StoreInfo['kind']} the store that the own engine uses, or would use if it led */
   #kind;
 
   /**

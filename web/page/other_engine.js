@@ -162,8 +162,10 @@ export class OtherEngine {
   }
 
   /**
-   * Whether an engine says it that has lost the lock. Only a state tells the store, whose epochs are counted by themselves:
-   * a reply's or an event's is that of the engine which was heard last.
+   * Whether a message comes from an engine that has lost the lock: its epoch is lower than a known one of the same store.
+   *
+   * A state names its store. A reply or an event counts for the store of the newest state, and raises that store's epoch
+   * only when the leader sent it: the epoch of an engine that has ended may belong to the other store.
    * @param {string} from
    * @param {ToClient} message
    */

@@ -7,7 +7,7 @@ import { LeasedRuns } from './leased.js';
 /** @import { DurablyEvent, Notice, State, StoreInfo } from '../shared/protocol.js' */
 
 /**
- * The state of an engine that nothing was told of yet.
+ * The state of a page before the first message of its engine.
  * @param {StoreInfo['kind']} kind the store that the page asks for
  * @returns {State}
  */

@@ -7,6 +7,7 @@
 
 const NAMES = { indexeddb: 'IndexedDB', sqlite: 'SQLite' };
 const PARENT = 'durably';
+const LISTED = 10; // keys that a notice names
 
 /** @param {StoreInfo['kind']} kind */
 export function otherThan(kind) {
@@ -55,7 +56,7 @@ export function storeError(message) {
 }
 
 /**
- * What an engine says that does not start, since runs lie in the other store.
+ * The error of an engine that does not start, because runs lie in the other store.
  * @param {string} database
  * @param {StoreInfo['kind']} lie
  * @param {StoreInfo['kind']} wanted
@@ -69,12 +70,12 @@ export function liesElsewhere(database, lie, wanted) {
 }
 
 /**
- * What a page is told that follows a tab with another store.
+ * The notice of a page whose leader uses the other store.
  * @param {string} database
  * @param {StoreInfo['kind']} used
  * @param {StoreInfo['kind']} wanted
  * @param {boolean} adopt
- * @returns {Notice | null}
+ * @returns {Notice | null} null when both use the same
  */
 export function usedElsewhere(database, used, wanted, adopt) {
   if (used === wanted) return null;
@@ -84,7 +85,7 @@ export function usedElsewhere(database, used, wanted, adopt) {
 }
 
 /**
- * What is told while an engine moves runs.
+ * The notice of an engine that moves runs.
  * @param {string} database
  * @param {StoreInfo['kind']} into
  * @returns {Notice}
@@ -95,14 +96,15 @@ export function moving(database, into) {
 }
 
 /**
- * What is told of a move that could not keep everything as it was.
- * @param {readonly string[]} givenUp
+ * The notice of an engine whose move did not leave every run as it was.
+ * @param {readonly string[]} givenUp  a sentence for each key that a run gave up
  * @param {StoreInfo['kind']} into
- * @returns {Notice | null}
+ * @returns {Notice | null} null when it did
  */
 export function moved(givenUp, into) {
   if (givenUp.length === 0) return null;
-  const message = `Not all runs were moved to ${NAMES[into]} as they were: ${givenUp.join('; ')}`;
+  const more = givenUp.length > LISTED ? `; and ${givenUp.length - LISTED} more` : '';
+  const message = `Not all runs were moved to ${NAMES[into]} as they were: ${givenUp.slice(0, LISTED).join('; ')}${more}`;
   console.warn(`durably: ${message}`);
   return { name: 'StoreAdopted', message };
 }

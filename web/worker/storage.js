@@ -79,7 +79,7 @@ export async function openSqlite(database, onNotice, onEnd = () => {}) {
 }
 
 /**
- * What is told while another worker holds a SQLite database's files.
+ * The notice of an engine that waits because another worker holds its database's files.
  * @param {string} database
  * @returns {Notice}
  */
