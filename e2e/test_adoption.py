@@ -304,7 +304,11 @@ class TestKills:
             try:
                 body = json.dumps({"method": "POST", "body": f"moved/{name}"})
                 browser.evaluate(f"void durably.init().then(() => fetch('/journal', {body}))")
-                reached = server.wait_for_any([f"reached/{name}", f"moved/{name}"])
+                try:
+                    reached = server.wait_for_any([f"reached/{name}", f"moved/{name}"])
+                except TimeoutError as error:
+                    error.add_note(f"The page was told: {browser.evaluate('states')}")
+                    raise
             finally:
                 browser.kill()
                 server.open_gate(f"kill/{name}")

@@ -123,6 +123,23 @@ class TestFile:
         }""")
         assert unwritten == []
 
+    @pytest.mark.parametrize("files", [0, 1, 5])
+    def test_opens_where_a_worker_died_while_it_made_the_files(
+        self, browser: Browser, server: Server, files: int
+    ) -> None:
+        page = browser.open(f"{server.url}/index.html")
+        page.evaluate(
+            """async (files) => {
+              let folder = await navigator.storage.getDirectory();
+              for (const name of ['durably', 'test']) folder = await folder.getDirectoryHandle(name, { create: true });
+              for (let file = 0; file < files; file++) await folder.getFileHandle(`file-${file}`, { create: true });
+            }""",
+            files,
+        )
+        page.goto(test_page(server, store="sqlite"))
+        page.evaluate("durably.init()")
+        assert count(page, f"after-{files}")["status"] == "completed"
+
     def test_opens_although_garbage_is_collected_meanwhile(self, launch: Any, server: Server) -> None:
         browser = launch(flags=["--js-flags=--expose-gc"])
         page = opened(browser, server)

@@ -12,6 +12,7 @@ import { WalWrites } from './wal_writes.js';
 /** @import { SqliteModule } from '../../wa-sqlite/dist/wa-sqlite.mjs' */
 
 const BUSY_PAUSE_MS = 50;
+const FILES = 6; // what wa-sqlite makes of a new directory; a database in WAL mode needs two of them at once
 
 holdHandles();
 
@@ -33,6 +34,8 @@ export class FilePool extends AccessHandlePoolVFS {
       await untilFree(await directoryOf(path), onBusy);
       const pool = new FilePool(path, module);
       await pool.isReady();
+      const missing = FILES - pool.getCapacity(); // a worker that died while it made them has left fewer
+      if (missing > 0) await pool.addCapacity(missing);
       return pool;
     } catch (error) {
       throw isFull(error) ? noRoom(path) : error;

@@ -3,6 +3,10 @@ export class AccessHandlePoolVFS {
   constructor(path: string, module: object);
   name: string;
   isReady(): Promise<boolean>;
+  /** The number of files in the pool. */
+  getCapacity(): number;
+  /** Add files to the pool. */
+  addCapacity(count: number): Promise<number>;
   /** Close the files at once; the promise is a formality. */
   close(): Promise<void>;
   jOpen(name: string | null, file: number, flags: number, outFlags: DataView): number;
