@@ -11,17 +11,19 @@ from typing import Any, Protocol, Self
 from durably_wasm.clock import Breather, Clock, SystemClock
 from durably_wasm.environment import Environment
 from durably_wasm.errors import ConflictError, NotFoundError, RunCancelled, StoreError, ValidationError
-from durably_wasm.events import Emitter, ErrorContext, ErrorListener, Event, Listener, RunCancel, RunDelete
+from durably_wasm.events import Emitter, ErrorContext, ErrorListener, Event, Listener, RunCancel
 from durably_wasm.handle import JobHandle, Jobs
 from durably_wasm.ids import new_worker_id
 from durably_wasm.job import JobDefinition
 from durably_wasm.maintenance import Maintenance
-from durably_wasm.models import TERMINAL, Log, OneOrMore, Run, RunFilter, Step
+from durably_wasm.managing import delete_run, existing, outcome_of, purge_runs
+from durably_wasm.models import Log, OneOrMore, Run, RunFilter, Step
 from durably_wasm.options import Options, Retention
 from durably_wasm.processing import Processing
-from durably_wasm.room import purge_older, with_room
+from durably_wasm.room import with_room
 from durably_wasm.schema import UNDECLARED, schema_of
 from durably_wasm.stores import Store
+from durably_wasm.stores.calls import ENQUEUED
 from durably_wasm.subscribing import subscribe
 from durably_wasm.triggering import Triggering
 from durably_wasm.waiting import OnLog, OnProgress, wait_for_run
@@ -290,7 +292,9 @@ class Durably:
             ConflictError: It has not ended, or a pending run has its concurrency key.
             ValidationError: Its input does not fit the job any more.
         """
-        run = await self._existing(run_id)
+        if outcome := await outcome_of(self._environment, call_id):
+            return ENQUEUED.read(outcome)[0].run
+        run = await existing(self._environment, run_id)
         handle = self._by_name.get(run.job_name)
         if handle is None:
             raise NotFoundError(f"Cannot retrigger run {run_id}: no job {run.job_name!r} is registered")
@@ -303,11 +307,7 @@ class Durably:
             NotFoundError: There is no such run.
             ConflictError: It has not ended.
         """
-        run = await self._existing(run_id)
-        if run.status not in TERMINAL:
-            raise ConflictError(f"Cannot delete run {run_id}: it is {run.status}")
-        await self.store.delete_run(run_id, call_id=call_id)
-        self._emitter.emit(RunDelete(run_id=run_id, job_name=run.job_name, labels=dict(run.labels)))
+        await delete_run(self._environment, run_id, call_id)
 
     async def purge_runs(self, older_than: datetime, limit: int = 500, *, call_id: str | None = None) -> int:
         """Delete up to `limit` runs that ended before a time, oldest first, without events; return how many.
@@ -315,7 +315,7 @@ class Durably:
         Raises:
             ValidationError: The time has no time zone, or the limit is no integer of at least 0.
         """
-        return await purge_older(self.store, older_than, limit, call_id)
+        return await purge_runs(self._environment, older_than, limit, call_id)
 
     async def cancel(self, run_id: str, *, call_id: str | None = None) -> None:
         """Cancel a pending or leased run, at once; its job is stopped wherever it awaits.
@@ -324,11 +324,13 @@ class Durably:
             NotFoundError: There is no such run.
             ConflictError: It has ended.
         """
+        if await outcome_of(self._environment, call_id):
+            return
         now, keep = self._environment.now, self._options.preserve_steps
         cancelled = await with_room(
             self._environment, lambda: self.store.cancel_run(run_id, now(), keep_steps=keep, call_id=call_id)
         )
-        run = await self._existing(run_id)
+        run = await existing(self._environment, run_id)
         if not cancelled:
             raise ConflictError(f"Cannot cancel run {run_id}: it is {run.status}")
         self._processing.stop(run_id, RunCancelled(f"Run {run_id} was cancelled"))
@@ -337,7 +339,8 @@ class Durably:
 
     async def report_crash(self, run_ids: Collection[str], reason: str, *, call_id: str | None = None) -> None:
         """Tell that Python has died while it executed these runs; one that gets no further for it will fail."""
-        await self._processing.report_crash(run_ids, reason, call_id)
+        if not await outcome_of(self._environment, call_id):
+            await self._processing.report_crash(run_ids, reason, call_id)
 
     async def wait_for_run(
         self,
@@ -379,11 +382,6 @@ class Durably:
             NotFoundError: There is no such run; at the first iteration.
         """
         return subscribe(self._environment, run_id)
-
-    async def _existing(self, run_id: str) -> Run:
-        if run := await self.store.get_run(run_id):
-            return run
-        raise NotFoundError(f"No run has the id {run_id}")
 
     async def _maintain(self) -> None:
         await self._maintenance.run(self._by_name)

@@ -227,10 +227,14 @@ class NewLog:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnqueueResult:
-    """The run that a trigger led to, and whether it is a new one."""
+    """The run that a trigger led to, and whether it is a new one.
+
+    ``is_repeated`` says that the call was applied before: this is its first outcome, given again.
+    """
 
     run: Run
     disposition: Disposition
+    is_repeated: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

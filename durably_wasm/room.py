@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from durably_wasm.environment import Environment
-from durably_wasm.errors import StoreError, ValidationError
+from durably_wasm.errors import StoreError
 from durably_wasm.models import to_iso
 from durably_wasm.options import retention
-from durably_wasm.stores import Store
 
 T = TypeVar("T")
 
@@ -28,19 +27,6 @@ async def purge_ended(environment: Environment) -> int:
     if kept is None or kept >= now - _BEGINNING:
         return 0
     return await environment.store.purge_runs(to_iso(now - kept), _PURGED_AT_ONCE)
-
-
-async def purge_older(store: Store, older_than: datetime, limit: int, call_id: str | None) -> int:
-    """Delete runs that ended before a time; see `Durably.purge_runs`."""
-    if not isinstance(older_than, datetime) or older_than.tzinfo is None:
-        raise ValidationError(f"older_than must be a datetime with a time zone, not {older_than!r}")
-    if type(limit) is not int or limit < 0:
-        raise ValidationError(f"limit must be an integer of at least 0, not {limit!r}")
-    try:
-        time = to_iso(older_than)
-    except OverflowError:  # before or after all times that UTC can tell
-        return 0
-    return await store.purge_runs(time, limit, call_id=call_id)
 
 
 async def with_room(environment: Environment, call: Callable[[], Awaitable[T]]) -> T:

@@ -73,13 +73,17 @@ class Triggering:
         return result
 
     async def enqueue_many(self, new_runs: Sequence[NewRun], call_id: str | None = None) -> list[EnqueueResult]:
-        """Store several runs in one transaction, tell of them and wake the worker."""
+        """Store several runs in one transaction, tell of them and wake the worker.
+
+        A call that was applied before was told of then.
+        """
         environment = self._environment
         results = await with_room(
             environment, lambda: environment.store.enqueue_many(new_runs, environment.now(), call_id=call_id)
         )
         for new, result in zip(new_runs, results, strict=True):
-            self._tell(new, result)
+            if not result.is_repeated:
+                self._tell(new, result)
         self._wake()
         return results
 

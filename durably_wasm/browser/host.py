@@ -47,6 +47,7 @@ class Host:
         self._fail = fail
         self._durably: Durably | None = None
         self._answering: set[asyncio.Task[None]] = set()
+        self._applying: dict[str, asyncio.Event] = {}
 
     async def open(self, params: str, modules: str) -> str:
         """Open the store and load the jobs; to be called under the database's lock.
@@ -72,7 +73,7 @@ class Host:
 
     async def apply(self, text: str) -> str:
         """Take the JSON of a call that may have been applied before, and return that of its reply."""
-        return json.dumps(await self._reply({**json.loads(text), "again": True}))
+        return json.dumps(await self._reply(text, again=True))
 
     async def known_calls(self) -> str:
         """Return JSON, the ids of the calls that the store knows."""
@@ -95,7 +96,7 @@ class Host:
 
     def handle(self, text: str) -> None:
         """Take the JSON of a call, and post its reply in time."""
-        task = start(self._answer(json.loads(text)))
+        task = start(self._answer(text))
         if not task.done():
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
@@ -134,24 +135,38 @@ class Host:
         self._enter("jobs")
         return durably.register(load_jobs(modules))
 
-    async def _answer(self, call: Params) -> None:
-        self._post(json.dumps(await self._reply(call)))
+    async def _answer(self, text: str) -> None:
+        self._post(json.dumps(await self._reply(text)))
 
-    async def _reply(self, call: Params) -> dict[str, Any]:
+    async def _reply(self, text: str, *, again: bool = False) -> dict[str, Any]:
+        """Return the reply to the JSON of a call, whatever is wrong with the call and whatever a job's code raises."""
+        call_id = None
         try:
-            return {"type": "reply", "id": call["id"], "result": await self._call(call)}
-        except Exception as error:
-            return {"type": "reply", "id": call["id"], "error": error_to_message(error)}
+            call = json.loads(text)
+            call_id = call["id"]
+            return {"type": "reply", "id": call_id, "result": await self._call_once(call, again=again)}
+        except BaseException as error:  # a validator may call sys.exit, and no later call may wait for this one
+            return {"type": "reply", "id": call_id, "error": error_to_message(error)}
 
-    async def _call(self, call: Params) -> object:
+    async def _call_once(self, call: Params, *, again: bool) -> object:
+        """Apply a call; a copy that comes meanwhile waits, and then finds what the call has come to."""
+        again = again or bool(call.get("again"))
+        while (applying := self._applying.get(call["id"])) is not None:
+            await applying.wait()
+            again = True
+        self._applying[call["id"]] = asyncio.Event()
+        try:
+            return await self._call(call, again=again)
+        finally:
+            self._applying.pop(call["id"]).set()
+
+    async def _call(self, call: Params, *, again: bool) -> object:
         method = call["method"]
         if method not in self.METHODS:
             raise NotFoundError(f"The engine has no method {method!r}")
         assert self._durably is not None
-        if call.get("again") and method in self.OUTCOMES:
-            outcome = await self._durably.store.get_call(call["id"])
-            if outcome not in (None, calls.TOO_LATE):
-                return self.OUTCOMES[method](outcome)
+        if again and method in self.OUTCOMES and (outcome := await self._durably.store.get_call(call["id"])):
+            return self.OUTCOMES[method](outcome)
         return await self.METHODS[method](self, self._durably, {**call["params"], "call_id": call["id"]})
 
     def _forward(self, event: Event) -> None:
@@ -213,15 +228,10 @@ class Host:
         "importDatabase": _import_database,
     }
 
-    # What is replied when a call has been applied before, made of what is kept of it.
+    # What is replied to a trigger that was applied before, made of what is kept of it: its input may not fit any more.
     OUTCOMES: ClassVar[dict[str, Callable[[str], object]]] = {
         "trigger": lambda outcome: _triggered(calls.ENQUEUED.read(outcome))[0],
         "batchTrigger": lambda outcome: _triggered(calls.ENQUEUED.read(outcome)),
-        "retrigger": lambda outcome: to_message(calls.ENQUEUED.read(outcome)[0].run),
-        "cancel": lambda outcome: None,
-        "deleteRun": lambda outcome: None,
-        "purgeRuns": calls.PURGED.read,
-        "reportCrash": lambda outcome: None,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from durably_wasm.models import EnqueueResult, Progress, Run
@@ -29,11 +29,11 @@ def _results_to_text(results: Sequence[EnqueueResult]) -> str:
 
 
 def _fields(row: EnqueueResult | Run | Progress) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__slots__}
+    return {name: getattr(row, name) for name in row.__slots__ if name != "is_repeated"}
 
 
 def _results_from_text(text: str) -> list[EnqueueResult]:
-    return [replace(EnqueueResult(**result), run=_run(result["run"])) for result in json.loads(text)]
+    return [EnqueueResult(**{**fields, "run": _run(fields["run"])}, is_repeated=True) for fields in json.loads(text)]
 
 
 def _run(fields: dict[str, Any]) -> Run:

@@ -31,6 +31,7 @@ async def a_repeated_trigger_gives_the_run_as_it_was_then(store: Store) -> None:
     before = await contents(store)
     second = await store.enqueue(new, after(2), call_id="call-1")
     assert (second.run, second.disposition) == (first.run, "created")
+    assert (first.is_repeated, second.is_repeated) == (False, True)
     assert await contents(store) == before
 
 
@@ -43,6 +44,7 @@ async def a_repeated_batch_gives_all_its_runs(store: Store) -> None:
         (result.run, result.disposition) for result in first
     ]
     assert second[1].run == pending
+    assert all(result.is_repeated for result in second)
     assert len(await store.get_runs(ALL)) == 3
 
 
