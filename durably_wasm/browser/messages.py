@@ -31,7 +31,9 @@ def to_message(row: Run | Event) -> dict[str, Any]:
 def error_to_message(error: BaseException) -> dict[str, Any]:
     """Write an error: its class's name, which the page sees as the error's `name`, its message, and what it means."""
     message = {"name": type(error).__name__, "message": message_of(error)}
-    return {**message, "isFull": error.is_full} if isinstance(error, StoreError) else message
+    if not isinstance(error, StoreError):
+        return message
+    return {**message, "isFull": error.is_full, "isCausedByData": getattr(error, "is_caused_by_data", False)}
 
 
 def snake_case_options(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import durably_wasm_js
 import js
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel, field_validator
 from pyodide.http import pyfetch
 
 from durably_wasm import StepContext, define_job
@@ -184,3 +184,21 @@ async def drop(step: StepContext, input: str) -> None:
     database = await durably_wasm_js.openSqlite("test")  # the engine's own connection
     database.script(f"DROP TABLE {input}")
     await step.run("after", lambda: None)
+
+
+class ExitsInput(RootModel[int]):
+    @field_validator("root")
+    @classmethod
+    def exit(cls, value: int) -> int:
+        if value == 2:
+            raise Unspeakable
+        raise SystemExit("a validator exits")
+
+
+class Unspeakable(RuntimeError):
+    def __str__(self) -> str:
+        raise self
+
+
+@define_job("exits")
+async def exits(step: StepContext, input: ExitsInput) -> None: ...

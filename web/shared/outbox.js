@@ -150,10 +150,11 @@ export class Outbox {
 
   /**
    * @param {string} store
-   * @returns {Promise<Entry[]>}
+   * @returns {Promise<Entry[]>} without those that cannot be read: Chromium gives null for what is nested too deeply
    */
-  #read(store) {
-    return result(this.#database.transaction(store).objectStore(store).getAll());
+  async #read(store) {
+    const entries = await result(this.#database.transaction(store).objectStore(store).getAll());
+    return entries.filter((entry) => entry !== null);
   }
 
   /**

@@ -3,6 +3,7 @@
  * outbox, whose page may be gone. Knows where a call comes from and where its reply goes, not what it does.
  */
 import { KnownCalls } from './known_calls.js';
+import { isPassing, settle } from './left_entries.js';
 import { Outbox } from '../shared/outbox.js';
 import { ALL, Channel, ENGINE, LEADER, signsOf, whoIsAlive } from '../shared/tabs.js';
 
@@ -144,6 +145,8 @@ export class Deliveries {
 
   /**
    * Apply what did not come as a message, and see to what has no page any more, though it may have come.
+   *
+   * A page's entries are applied in their order: where one has to wait for the store, those behind it do too.
    * @param {boolean} isFirst so that nothing that came has been applied
    */
   async #applyEntries(isFirst) {
@@ -151,29 +154,44 @@ export class Deliveries {
     if (entries.length + this.#followers.size > 0) {
       const isAlive = await whoIsAlive(this.#database);
       this.#forgetTabs(isAlive);
+      const waiting = new Set();
       for (const entry of entries) {
-        if (isFirst || !isAlive(entry.tab) || !this.#known.has(entry.call.id)) await this.#apply(entry, isAlive(entry.tab));
+        const { tab, call } = entry;
+        if (waiting.has(tab) || !(isFirst || !isAlive(tab) || !this.#known.has(call?.id))) continue;
+        if (!(await this.#apply(entry, isAlive(tab)))) waiting.add(tab);
       }
     }
-    return new Set(entries.map(({ call }) => call.id));
+    return new Set(entries.map(({ call }) => call?.id));
   }
 
   /**
    * @param {Entry} entry
    * @param {boolean} isAlive
+   * @returns {Promise<boolean>} false when it waits for the next look
    */
   async #apply(entry, isAlive) {
-    if (this.#hasEnded) return;
-    const { call, tab } = entry;
+    if (this.#hasEnded) return false;
+    try {
+      const reply = await this.#replyTo(entry);
+      if (!isAlive && isPassing(reply.error)) return false;
+      this.#engine.post(reply); // a page that has it removes the entry
+      if (!isAlive) await settle(await this.#outbox, entry, reply, this.#engine.report);
+      return true;
+    } catch (error) {
+      if (!this.#hasEnded) console.warn(`durably: a call has to wait in the outbox: ${error}`);
+      return false;
+    }
+  }
+
+  /**
+   * @param {Entry} entry
+   * @returns {Promise<Reply>}
+   */
+  async #replyTo({ call, tab }) {
+    if (typeof call?.id !== 'string') return { type: 'reply', id: '', error: { name: 'ValidationError', message: 'It is no call' } };
     if (!this.#known.has(call.id)) this.#senders.set(call.id, tab);
     this.#known.add(call);
-    const reply = await this.#engine.apply(call);
-    this.#engine.post(reply);
-    if (isAlive) return; // its page removes the entry when it has the reply
-    const outbox = await this.#outbox;
-    if (!reply.error) return outbox.remove([entry]);
-    await outbox.put({ ...entry, rejection: reply.error });
-    this.#engine.report(call, reply);
+    return this.#engine.apply(call);
   }
 
   /** @param {(tab: string) => boolean} isAlive */

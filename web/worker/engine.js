@@ -211,12 +211,20 @@ export class Engine {
   }
 
   /**
+   * Apply a call; whatever is wrong with it becomes its reply. Rejects when this engine has ended: the call is the next one's.
    * @param {Call} call
    * @returns {Promise<Reply>}
    */
   async #apply(call) {
     this.#early = this.#early.filter(({ id }) => id !== call.id);
-    return this.#outlet.vet(JSON.parse((await this.#host?.apply(JSON.stringify(call))) ?? ''));
+    const host = this.#host;
+    try {
+      const reply = await host?.apply(JSON.stringify(call));
+      if (reply !== undefined) return this.#outlet.vet(JSON.parse(reply));
+    } catch (error) {
+      if (this.#host !== null) return { type: 'reply', id: call.id, error: toErrorMessage(error) };
+    }
+    throw new Error('this engine has ended');
   }
 
   /**
