@@ -37,13 +37,16 @@ PUT = """async ([calls, tab]) => {
   const outbox = await Outbox.open('test');
   let number = 0;
   for (const call of calls) {
-    await outbox.put({ tab, number: ++number, call: { type: 'call', id: `${tab}-${number}`, ...(0, eval)(`(${call})`) } });
+    number += 1;
+    await outbox.put({ tab, number, call: { type: 'call', id: `${tab}-${number}`, ...(0, eval)(`(${call})`) } });
   }
-  const good = { type: 'call', id: `${tab}-good`, method: 'trigger', params: { job: { name: 'spin' }, input: 1, options: {} } };
-  await outbox.put({ tab, number: ++number, call: good });
+  const params = { job: { name: 'spin' }, input: 1, options: {} };
+  await outbox.put({ tab, number: number + 1, call: { type: 'call', id: `${tab}-good`, method: 'trigger', params } });
 }"""
 # Show a tab to be alive that has no page.
-SHOW_ALIVE = "() => import('./durably/shared/tabs.js').then(({ showAlive }) => showAlive('test', 'alive')).then(() => {})"
+SHOW_ALIVE = (
+    "() => import('./durably/shared/tabs.js').then(({ showAlive }) => showAlive('test', 'alive')).then(() => {})"
+)
 
 
 @pytest.mark.parametrize("store", ["indexeddb", "sqlite"])

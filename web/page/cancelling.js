@@ -4,30 +4,30 @@
  * The call lies in the outbox, so it need not be heard by the engine that runs now: that one's worker may be ended, and
  * the next engine applies it before it claims anything.
  */
-import { toError } from '../shared/rpc.js';
+import { after, checkDuration } from './durations.js';
+import { checkIdentifier } from './identifiers.js';
 
 /** @import { Connection } from './connection.js' */
 
 const AGAIN_AFTER_MS = 1000;
-const LONGEST_MS = 2 ** 31 - 1; // that a timer can wait
 
 /**
  * Cancel a run cooperatively and, when that is not answered within the grace, insist.
  * @param {Connection} connection
  * @param {string} id
- * @param {number} graceMs
+ * @param {number} graceMs `Infinity`: never insist
  */
 export async function cancel(connection, id, graceMs) {
-  checkGrace(graceMs);
-  let timer = setTimeout(insist, Math.min(graceMs, LONGEST_MS));
+  checkIdentifier("A run's id", id);
+  let stopTimer = after(checkDuration('graceMs', graceMs), insist);
   function insist() {
     connection.interrupt(id);
-    timer = setTimeout(insist, AGAIN_AFTER_MS);
+    stopTimer = after(AGAIN_AFTER_MS, insist);
   }
   try {
     await connection.call('cancel', { id });
   } finally {
-    clearTimeout(timer);
+    stopTimer();
   }
 }
 
@@ -43,10 +43,4 @@ export async function insistForOthers(connection) {
     for (const { params } of calls) connection.interrupt(/** @type {{ id: string }} */ (params).id);
     await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS));
   }
-}
-
-/** @param {number} graceMs */
-function checkGrace(graceMs) {
-  if (typeof graceMs === 'number' && graceMs >= 0) return;
-  throw toError({ name: 'ValidationError', message: `cancel: graceMs must be a number of at least 0, not ${graceMs}` });
 }

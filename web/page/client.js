@@ -2,9 +2,13 @@
  * The client: what a page calls. Knows the calls and the events, not where the engine runs.
  */
 import { cancel } from './cancelling.js';
-import { Connection } from './connection.js';
+import { Connection, STOPPED } from './connection.js';
+import { checkCount } from './filter.js';
 import { JobHandle } from './handle.js';
-import { checkOptions } from './options.js';
+import { checkIdentifier, describe, invalid } from './identifiers.js';
+import { jobsBy } from './jobs.js';
+import { Listeners } from './listeners.js';
+import { checkContext, checkOptions } from './options.js';
 import { Reader } from './reader.js';
 import { estimate } from './storage.js';
 import { subscribe } from './subscribing.js';
@@ -28,9 +32,10 @@ import { EVENT_TYPES } from '../shared/events.js';
  * cannot start.
  * @param {DurablyOptions} options
  * @returns {Durably}
- * @throws {Error} named `ValidationError`, when an option is wrong
+ * @throws {Error} named `ValidationError` when an option is wrong, `SecurityError` on a page that came over plain HTTP
  */
 export function createDurably(options) {
+  checkContext();
   return new Durably(Connection.to(checkOptions(options)));
 }
 
@@ -40,10 +45,13 @@ export class Durably {
   #reader;
   /** @type {Engine} */
   #engine;
-  /** @type {Map<string, Set<(message: any) => void>>} */
-  #listeners = new Map();
-  /** @type {(error: unknown, event: DurablyEvent | State) => void} */
-  #onError = (error) => reportError(error);
+  #listeners = new Listeners();
+  /** @type {Map<string, JobHandle>} by the job's name */
+  #handles = new Map();
+  #hasLeft = false; // the engine, which other clients of this page go on with
+  /** @type {Promise<void> | null} */
+  #stopping = null;
+  #unsubscribe;
 
   /** @type {Record<string, JobHandle>} the jobs, by the camelCase name of their variable */
   jobs;
@@ -60,23 +68,24 @@ export class Durably {
   /** @param {Connection} connection */
   constructor(connection) {
     this.#connection = connection;
-    this.#reader = new Reader((name, params) => connection.read(name, params));
+    connection.join();
+    this.#reader = new Reader((name, params) => (this.#hasLeft ? Promise.reject(toError(STOPPED)) : connection.read(name, params)));
     this.#engine = {
       durably: this,
-      call: (method, params) => connection.call(method, params),
-      names: async () => (await connection.init()).jobs,
+      call: (method, params) => this.#call(method, params),
+      names: () => connection.init().then(() => connection.jobNames),
       knownName: (key) => connection.jobNames[key] ?? key,
     };
-    this.jobs = new Proxy(/** @type {Record<string, JobHandle>} */ ({}), {
-      get: (handles, key) => (typeof key === 'string' && key !== 'then' ? (handles[key] ??= new JobHandle(this.#engine, { key })) : undefined),
-    });
-    connection.told.onEvent((event) => this.#emit(event.type, event));
-    connection.told.onState((state) => this.#emit('state', state));
+    this.jobs = jobsBy((key) => new JobHandle(this.#engine, { key }), () => Object.keys(connection.jobNames));
+    this.#unsubscribe = [
+      connection.told.onEvent((event) => this.#listeners.tell(event.type, event)),
+      connection.told.onState((state) => this.#listeners.tell('state', state)),
+    ];
   }
 
   /** The engine's state as it was last told: `starting`, `leader`, `follower`, `stopped` or `failed`. */
   get state() {
-    return this.#connection.told.state.state;
+    return this.#hasLeft ? 'stopped' : this.#connection.told.state.state;
   }
 
   /**
@@ -84,15 +93,19 @@ export class Durably {
    * @returns {Promise<void>}
    */
   async init() {
+    if (this.#hasLeft) throw toError(STOPPED);
     await this.#connection.init();
   }
 
   /**
-   * Return the handle of a job by its name; whether there is one turns out when it is called.
+   * Return the handle of a job by its name, always the same; whether there is such a job turns out when it is called.
    * @param {string} name
+   * @returns {JobHandle}
    */
   getJob(name) {
-    return new JobHandle(this.#engine, { name });
+    const handle = this.#handles.get(name) ?? new JobHandle(this.#engine, { name: checkIdentifier("A job's name", name) });
+    this.#handles.set(name, handle);
+    return handle;
   }
 
   /**
@@ -100,18 +113,32 @@ export class Durably {
    * @template {Record<string, { name: string }>} T
    * @param {T} stubs
    * @returns {this & { jobs: Record<keyof T, JobHandle> }} this client
+   * @throws {Error} named `ValidationError`, when a stub has no name that a job can have; none is registered then
    */
   register(stubs) {
-    for (const [key, { name }] of Object.entries(stubs)) this.jobs[key] = this.getJob(name);
+    const handles = Object.entries(stubs).map(([key, stub]) => /** @type {const} */ ([key, this.getJob(stub?.name)]));
+    for (const [key, handle] of handles) this.jobs[key] = handle;
     return /** @type {this & { jobs: Record<keyof T, JobHandle> }} */ (this);
   }
 
   /**
-   * Let the runs in flight end and stop the engine.
+   * End this client. The engine stops with the last client of its database in this page, and resolves when its runs in
+   * flight have ended.
    * @returns {Promise<void>}
    */
   stop() {
-    return this.#connection.stop();
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop() {
+    const { told } = this.#connection;
+    const end = this.#connection.leave();
+    if (end || told.hasEnded) return end;
+    this.#hasLeft = true;
+    this.#unsubscribe.forEach((undo) => undo());
+    this.#listeners.tell('state', { ...told.state, state: 'stopped', stage: null });
+    this.#listeners.clear();
   }
 
   /**
@@ -139,28 +166,26 @@ export class Durably {
    * Call a listener for each event of a type, for every event (`'*'`), or for each state of the engine (`'state'`).
    *
    * A listener of `run:leased` or `run:progress` alone first hears where the runs that are leased now are.
+   * Listeners are called in the order in which they were added; the same one twice is called once.
    * @param {EventType | '*' | 'state'} type
-   * @param {(message: any) => void} listener
+   * @param {(message: any) => unknown} listener
    * @returns {() => void} ends the subscription
    */
   on(type, listener) {
     if (type !== '*' && type !== 'state' && !EVENT_TYPES.includes(type)) {
-      throw toError({ name: 'ValidationError', message: `Unknown event type "${type}"; there are: ${EVENT_TYPES.join(', ')}, state, *` });
+      throw invalid(`Unknown event type ${describe(type)}; there are: ${EVENT_TYPES.join(', ')}, state, *`);
     }
-    const listeners = this.#listeners.get(type) ?? new Set();
-    this.#listeners.set(type, listeners.add(listener));
-    for (const event of this.#connection.told.leased.latest(type)) {
-      queueMicrotask(() => listeners.has(listener) && this.#tell(listener, event));
-    }
-    return () => listeners.delete(listener);
+    if (typeof listener !== 'function') throw invalid(`A listener must be a function, not ${describe(listener)}`);
+    return this.#listeners.add(type, listener, this.#hasLeft ? [] : this.#connection.told.leased.latest(type));
   }
 
   /**
-   * Call a function when a listener throws; the last one set wins.
-   * @param {(error: unknown, event: DurablyEvent | State) => void} listener
+   * Call a function when a listener throws, or its promise rejects; the last one set wins. Null: the browser reports it.
+   * @param {((error: unknown, event: DurablyEvent | State) => unknown) | null} listener
    */
   onError(listener) {
-    this.#onError = listener;
+    if (listener != null && typeof listener !== 'function') throw invalid(`onError takes a function, not ${describe(listener)}`);
+    this.#listeners.onError(listener);
   }
 
   /**
@@ -173,10 +198,10 @@ export class Durably {
 
   /**
    * List runs, newest first. A list matches any of its members; absent, null or empty: everything.
-   * @param {RunFilter} [filter]
+   * @param {RunFilter | null} [filter]
    * @returns {Promise<Run[]>}
    */
-  getRuns(filter = {}) {
+  getRuns(filter) {
     return this.#reader.runs(filter);
   }
 
@@ -185,8 +210,8 @@ export class Durably {
    * @param {string} id
    * @returns {Promise<Run>} the new run
    */
-  retrigger(id) {
-    return this.#call('retrigger', { id });
+  async retrigger(id) {
+    return this.#call('retrigger', { id: checkIdentifier("A run's id", id) });
   }
 
   /**
@@ -195,16 +220,20 @@ export class Durably {
    * @returns {Promise<void>}
    */
   async deleteRun(id) {
-    await this.#call('deleteRun', { id });
+    await this.#call('deleteRun', { id: checkIdentifier("A run's id", id) });
   }
 
   /**
    * Delete runs that ended before a time, oldest first, and resolve with their number.
-   * @param {{ olderThan: Date, limit?: number }} options at most `limit`, 500 if none is given
+   * @param {{ olderThan: Date, limit?: number | null }} options at most `limit`, 500 if none is given
    * @returns {Promise<number>}
    */
   async purgeRuns({ olderThan, limit }) {
-    return this.#call('purgeRuns', { olderThan: olderThan.toISOString(), ...(limit === undefined ? {} : { limit }) });
+    if (!(olderThan instanceof Date) || Number.isNaN(Number(olderThan))) {
+      throw invalid(`olderThan must be a Date that is a time, not ${describe(olderThan)}`);
+    }
+    const params = { olderThan: olderThan.toISOString() };
+    return this.#call('purgeRuns', limit == null ? params : { ...params, limit: checkCount('limit', limit) });
   }
 
   /**
@@ -222,11 +251,13 @@ export class Durably {
    * A job that computes without a pause cannot hear of it: when `graceMs` have passed, 500 if none are given, the
    * engine is ended in the middle of that step, and the next one resumes all other runs from their checkpoints.
    * @param {string} id
-   * @param {{ graceMs?: number }} [options]
+   * @param {{ graceMs?: number } | null} [options] `Infinity`: the engine is never ended for it
    * @returns {Promise<void>}
    */
-  cancel(id, { graceMs = 500 } = {}) {
-    return cancel(this.#connection, id, graceMs);
+  async cancel(id, options) {
+    if (this.#hasLeft) throw toError(STOPPED);
+    const { graceMs = 500 } = options ?? {};
+    await cancel(this.#connection, id, graceMs);
   }
 
   /**
@@ -250,11 +281,11 @@ export class Durably {
    * Resolve with a run once it is completed. Rejects with `RunFailedError`, `RunCancelledError`, `NotFoundError` or
    * `WaitTimeoutError`.
    * @param {string} id
-   * @param {WaitOptions} [options]
+   * @param {WaitOptions | null} [options]
    * @returns {Promise<Run>}
    */
-  waitForRun(id, options = {}) {
-    return waitForRun(this, id, options);
+  waitForRun(id, options) {
+    return waitForRun(this, id, options ?? {});
   }
 
   /**
@@ -263,27 +294,6 @@ export class Durably {
    * @returns {Promise<any>}
    */
   #call(method, params) {
-    return this.#connection.call(method, params);
-  }
-
-  /**
-   * @param {string} type
-   * @param {DurablyEvent | State} message
-   */
-  #emit(type, message) {
-    const listeners = [...(this.#listeners.get(type) ?? []), ...((type !== 'state' && this.#listeners.get('*')) || [])];
-    for (const listener of listeners) this.#tell(listener, message);
-  }
-
-  /**
-   * @param {(message: any) => void} listener
-   * @param {DurablyEvent | State} message
-   */
-  #tell(listener, message) {
-    try {
-      listener(message);
-    } catch (error) {
-      this.#onError(error, message);
-    }
+    return this.#hasLeft ? Promise.reject(toError(STOPPED)) : this.#connection.call(method, params);
   }
 }

@@ -17,14 +17,17 @@ import { showAlive } from '../shared/tabs.js';
 /** @import { ReadName } from '../shared/reads.js' */
 /** @import { Call, ErrorMessage, OpenParams, Reply, State } from '../shared/protocol.js' */
 
-/** @type {Map<string, Connection>} by database */
+/** @type {Map<string, Connection>} by database; not those whose last client is being stopped */
 const connections = new Map();
+
+/** @type {ErrorMessage} with which calls to a client reject that was stopped */
+export const STOPPED = { name: 'DurablyError', message: 'This engine was stopped; create a new one to go on' };
 
 export class Connection {
   told;
   sent;
   /** @type {Record<string, string>} the jobs' names by their key, once the engine is ready */
-  jobNames = {};
+  jobNames = Object.create(null);
   #database;
   #engines;
   #stored; // what this page reads by itself
@@ -32,8 +35,8 @@ export class Connection {
   #mayApply = false; // whether an engine was there that may have applied what waits
   /** @type {Promise<{ jobs: Record<string, string> }> | null} */
   #ready = null;
-  /** @type {Promise<void> | null} */
-  #stopping = null;
+  #clients = 0;
+  #alive;
 
   /** @param {OpenParams} params */
   constructor(params) {
@@ -42,7 +45,8 @@ export class Connection {
     this.told = new Told(params.store);
     this.sent = new Sent(params.database, tab, (reason) => this.told.loseStored(reason));
     this.#stored = new StoredRuns(params.database);
-    showAlive(params.database, tab).catch(() => {}); // a browser without locks has no followers either
+    this.#alive = showAlive(params.database, tab);
+    this.#alive.catch(() => {}); // a browser without locks has no followers either
     this.#engines = new Engines(params, tab, this.told, {
       settle: (reply) => this.#settle(reply),
       tell: (state) => this.#tell(state),
@@ -69,15 +73,34 @@ export class Connection {
     return connection;
   }
 
+  /** Count one more client, which is to leave. */
+  join() {
+    this.#clients++;
+  }
+
+  /**
+   * Count one client less; when it was the last, stop.
+   *
+   * Another client of the database gets a connection of its own from then on: it follows this engine until that has ended.
+   * @returns {Promise<void> | undefined} undefined while there are others
+   */
+  leave() {
+    this.#clients--;
+    if (this.#clients > 0) return undefined;
+    this.#withdraw();
+    return this.#stop();
+  }
+
   /** Demand that an engine runs, here or in another tab, and resolve once it does. */
   init() {
+    if (this.told.hasEnded) return Promise.reject(toError(this.#reason));
     this.#ready ??= this.#init();
     return this.#ready;
   }
 
   async #init() {
     const ready = /** @type {{ jobs: Record<string, string> }} */ (await this.call('init', {}));
-    this.jobNames = ready.jobs;
+    Object.assign(this.jobNames, ready.jobs);
     return ready;
   }
 
@@ -117,15 +140,7 @@ export class Connection {
     return granted;
   }
 
-  /**
-   * Let the runs in flight end, then end the worker. An engine that is not running yet has nothing to end.
-   * @returns {Promise<void>}
-   */
-  stop() {
-    this.#stopping ??= this.#stop();
-    return this.#stopping;
-  }
-
+  /** Let the runs in flight end, then end the worker. An engine that is not running yet has nothing to end. */
   async #stop() {
     if (this.told.hasEnded) return;
     const leads = this.told.state.state === 'leader';
@@ -142,12 +157,18 @@ export class Connection {
    */
   async #end(state) {
     this.told.become(state);
-    connections.delete(this.#database);
+    this.#withdraw();
     this.#engines.leave();
     this.#stored.close(toError(this.#reason));
     await this.sent.withdraw();
     this.#engines.end();
+    this.#alive.then((release) => release(), () => {});
     this.#calls.rejectAll((call) => this.#reasonFor(call));
+  }
+
+  /** Be no connection for further clients. */
+  #withdraw() {
+    if (connections.get(this.#database) === this) connections.delete(this.#database);
   }
 
   /** @param {Call} call */
@@ -191,7 +212,7 @@ export class Connection {
 
   /** @returns {ErrorMessage} */
   get #reason() {
-    return this.told.state.error ?? { name: 'DurablyError', message: 'This engine was stopped; create a new one to go on' };
+    return this.told.state.error ?? STOPPED;
   }
 
   /**

@@ -1,8 +1,9 @@
 /**
  * The handle of a job: how its runs are triggered and looked up. Knows calls, not where the engine runs.
  */
-import { withBytesAsText } from './bytes.js';
-import { waitForRun } from './waiting.js';
+import { checkIdentifier, checkLabels, describe, invalid } from './identifiers.js';
+import { toJson } from './json.js';
+import { checkWaiting, waitForRun } from './waiting.js';
 
 /**
  * @import { JobReference, RunFilter, TriggerOptions } from '../shared/protocol.js'
@@ -23,7 +24,7 @@ import { waitForRun } from './waiting.js';
 class TriggerItem {
   /**
    * @param {unknown} input
-   * @param {TriggerOptions} options
+   * @param {TriggerOptions | null} [options]
    */
   constructor(input, options) {
     this.input = input;
@@ -34,7 +35,7 @@ class TriggerItem {
 /**
  * Make an item of a batch that has options of its own; nothing is guessed from the shape of an object.
  * @param {unknown} input
- * @param {TriggerOptions} options
+ * @param {TriggerOptions | null} [options]
  */
 export function triggerItem(input, options) {
   return new TriggerItem(input, options);
@@ -64,22 +65,25 @@ export class JobHandle {
    *
    * Rejects with `ValidationError` when the input, a key or a label is wrong, with `ConflictError` when a pending run
    * has the concurrency key, with `NotFoundError` when there is no such job.
-   * @param {unknown} [input] JSON; files and bytes anywhere in it become base64 text
-   * @param {TriggerOptions} [options]
+   * @param {unknown} [input] what JSON can say; files and bytes anywhere in it become base64 text
+   * @param {TriggerOptions | null} [options]
    * @returns {Promise<TriggerResult>}
    */
-  trigger = async (input, options = {}) =>
+  trigger = async (input, options) =>
     this.#engine.call('trigger', { job: this.#job, ...(await itemOf(new TriggerItem(input, options))) });
 
   /**
    * Trigger a run and resolve with its output once it is completed.
    * @param {unknown} [input]
-   * @param {TriggerOptions & WaitOptions} [options]
+   * @param {(TriggerOptions & WaitOptions) | null} [given]
    * @returns {Promise<{ id: string, output: any, disposition: TriggerResult['disposition'] }>}
    */
-  triggerAndWait = async (input, { timeout, onProgress, onLog, ...options } = {}) => {
+  triggerAndWait = async (input, given) => {
+    const { timeout, pollingIntervalMs, onProgress, onLog, ...options } = given ?? {};
+    const waiting = { timeout, pollingIntervalMs, onProgress, onLog };
+    checkWaiting(waiting); // before a run is stored
     const { id, disposition } = await this.trigger(input, options);
-    const { output } = await waitForRun(this.#engine.durably, id, { timeout, onProgress, onLog });
+    const { output } = await waitForRun(this.#engine.durably, id, waiting);
     return { id, output, disposition };
   };
 
@@ -88,7 +92,10 @@ export class JobHandle {
    * @param {unknown[]} items inputs, or what `triggerItem` makes
    * @returns {Promise<TriggerResult[]>}
    */
-  batchTrigger = async (items) => this.#engine.call('batchTrigger', { job: this.#job, items: await Promise.all(items.map(itemOf)) });
+  batchTrigger = async (items) => {
+    if (!Array.isArray(items)) throw invalid(`A batch must be a list of items, not ${describe(items)}`);
+    return this.#engine.call('batchTrigger', { job: this.#job, items: await Promise.all(Array.from(items, itemAt)) });
+  };
 
   /**
    * @param {string} id
@@ -101,10 +108,10 @@ export class JobHandle {
 
   /**
    * List this job's runs, newest first.
-   * @param {Omit<RunFilter, 'jobName'>} [filter]
+   * @param {Omit<RunFilter, 'jobName'> | null} [filter]
    * @returns {Promise<Run[]>}
    */
-  getRuns = async (filter = {}) => this.#engine.durably.getRuns({ ...filter, jobName: await this.#resolvedName() });
+  getRuns = async (filter) => this.#engine.durably.getRuns({ ...filter, jobName: await this.#resolvedName() });
 
   async #resolvedName() {
     if (this.#job.name !== undefined) return this.#job.name;
@@ -114,18 +121,35 @@ export class JobHandle {
 
 /**
  * @param {unknown} item
+ * @param {number} index
+ */
+async function itemAt(item, index) {
+  try {
+    return await itemOf(item);
+  } catch (error) {
+    throw invalid(`${/** @type {Error} */ (error).message} (at index ${index})`);
+  }
+}
+
+/**
+ * @param {unknown} item
  * @returns {Promise<{ input: unknown, options: TriggerOptions }>}
  */
 async function itemOf(item) {
   const { input, options } = item instanceof TriggerItem ? item : new TriggerItem(item, {});
-  return { input: (await withBytesAsText(input)) ?? null, options: withoutUndefined(options) };
+  const [json, checked] = await Promise.all([toJson('input', input), toJson('options', options)]);
+  return { input: json ?? null, options: checkOptions(checked ?? {}) };
 }
 
 /**
- * @template {object} T
- * @param {T} options
- * @returns {T}
+ * @param {TriggerOptions} options the engine checks what else there is
+ * @returns {TriggerOptions}
  */
-function withoutUndefined(options) {
-  return /** @type {T} */ (Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)));
+function checkOptions(options) {
+  if (typeof options !== 'object' || Array.isArray(options)) throw invalid(`options must be an object, not ${describe(options)}`);
+  for (const key of /** @type {const} */ (['idempotencyKey', 'concurrencyKey'])) {
+    if (options[key] != null) checkIdentifier(key, options[key]);
+  }
+  if (options.labels != null) checkLabels(options.labels);
+  return options;
 }

@@ -1,6 +1,7 @@
 /**
  * The options of `createDurably`: their defaults, and what is wrong with bad ones.
  */
+import { checkIdentifier, describe } from './identifiers.js';
 import { toError } from '../shared/rpc.js';
 
 /** @import { Durability, OpenParams } from '../shared/protocol.js' */
@@ -37,6 +38,16 @@ const ENGINE_OPTIONS = [
 ];
 
 /**
+ * Check that this page may use what every engine needs: a browser offers neither locks nor ids to a page over plain HTTP.
+ * @throws {Error} named `SecurityError`
+ */
+export function checkContext() {
+  if (isSecureContext) return;
+  const message = `createDurably: ${location.origin} is no secure context; serve this page over HTTPS, or open it at localhost`;
+  throw toError({ name: 'SecurityError', message });
+}
+
+/**
  * Return the options as the engine's worker takes them; the engine checks its own (`durably_wasm/options.py`).
  * @param {DurablyOptions} options
  * @returns {OpenParams}
@@ -51,7 +62,7 @@ export function checkOptions({
   app = null,
   ...options
 }) {
-  if (typeof database !== 'string' || database === '') throw invalid('database must be text and not empty');
+  checkIdentifier('createDurably: database', database);
   const modules = [jobs].flat();
   if (modules.length === 0 || modules.some((url) => typeof url !== 'string' || url === '')) {
     throw invalid('jobs must be the URL of a Python module, or a list of them');
@@ -65,10 +76,21 @@ export function checkOptions({
     throw invalid(`durability must be "relaxed" or "strict", not ${JSON.stringify(durability)}`);
   }
   if (app !== null && (typeof app !== 'string' || app === '')) throw invalid(`app must be text, not ${JSON.stringify(app)}`);
+  for (const [name, value] of Object.entries(options)) checkEngineOption(name, value);
   const unknown = Object.keys(options).filter((name) => !ENGINE_OPTIONS.includes(name));
   if (unknown.length > 0) throw invalid(`there is no option ${unknown.join(', ')}; there are: ${ENGINE_OPTIONS.join(', ')}`);
   const urls = modules.map((url) => new URL(url, document.baseURI).href);
   return { database, jobs: urls, packages, store, adopt, durability, app, options };
+}
+
+/**
+ * Check that an option can reach the engine, which checks the rest: JSON turns `Infinity` into null, say.
+ * @param {string} name
+ * @param {unknown} value
+ */
+function checkEngineOption(name, value) {
+  if (value == null || typeof value === 'boolean' || typeof value === 'string' || Number.isFinite(value)) return;
+  throw invalid(`${name} must be a finite number, text or true or false, not ${describe(value)}`);
 }
 
 /** @param {string} reason */

@@ -4,6 +4,7 @@
  * Payloads are stored as the text that Python wrote; nowhere but here is it parsed.
  */
 import { checkFilter } from './filter.js';
+import { checkIdentifier } from './identifiers.js';
 
 /**
  * @import { RunFilter } from '../shared/protocol.js'
@@ -26,16 +27,16 @@ export class Reader {
    * @returns {Promise<Run | null>}
    */
   async run(id) {
-    const [record] = await this.#read('run', { id });
+    const [record] = await this.#read('run', { id: checkIdentifier("A run's id", id) });
     return record ? toRun(record) : null;
   }
 
   /**
-   * @param {RunFilter} filter
+   * @param {RunFilter | null} [filter]
    * @returns {Promise<Run[]>}
    */
   async runs(filter) {
-    return (await this.#read('runs', checkFilter(filter))).map(toRun);
+    return (await this.#read('runs', await checkFilter(filter))).map(toRun);
   }
 
   /**
@@ -43,7 +44,7 @@ export class Reader {
    * @returns {Promise<Step[]>}
    */
   async steps(runId) {
-    const records = await this.#read('steps', { runId });
+    const records = await this.#read('steps', { runId: checkIdentifier("A run's id", runId) });
     return records.map((record) => /** @type {Step} */ ({ ...record, output: parsed(record.output) }));
   }
 
@@ -52,7 +53,7 @@ export class Reader {
    * @returns {Promise<Log[]>}
    */
   async logs(runId) {
-    const records = await this.#read('logs', { runId });
+    const records = await this.#read('logs', { runId: checkIdentifier("A run's id", runId) });
     return records.map((record) => /** @type {Log} */ ({ ...record, data: parsed(record.data) }));
   }
 }

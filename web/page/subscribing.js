@@ -50,10 +50,11 @@ export function subscribe(durably, id) {
           if (early) early.push(event);
           else deliver(event);
         }),
-        durably.on('state', ({ state, stage, error }) => {
-          if (state === 'failed') fail(toError(error));
-          if (stage !== 'ready') return;
-          look().then((run) => endOf(run) && snapshotOf(run).forEach(deliver), () => {}); // an end nobody announced
+        durably.on('state', ({ state, stage }) => {
+          const hasEnded = state === 'failed' || state === 'stopped'; // then all reads reject with the reason
+          if (stage !== 'ready' && !hasEnded) return;
+          const missed = (/** @type {Run} */ run) => endOf(run) && snapshotOf(run).forEach(deliver); // an end nobody announced
+          look().then(missed, (error) => (hasEnded || error.name === 'NotFoundError') && fail(error));
         }),
       );
       try {

@@ -3,6 +3,7 @@
  * where it comes from.
  */
 import { LeasedRuns } from './leased.js';
+import { Listeners } from './listeners.js';
 
 /** @import { DurablyEvent, Notice, State, StoreInfo } from '../shared/protocol.js' */
 
@@ -22,10 +23,7 @@ export class Told {
   #isPersistent = false;
   /** @type {Notice | null} */
   #loss = null;
-  /** @type {Set<(event: DurablyEvent) => void>} */
-  #eventListeners = new Set();
-  /** @type {Set<(state: State) => void>} */
-  #stateListeners = new Set();
+  #listeners = new Listeners();
 
   /** @param {StoreInfo['kind']} kind the store that the page asks for */
   constructor(kind) {
@@ -47,8 +45,7 @@ export class Told {
    * @returns {() => void} its undo
    */
   onEvent(listener) {
-    this.#eventListeners.add(listener);
-    return () => this.#eventListeners.delete(listener);
+    return this.#listeners.add('*', listener);
   }
 
   /**
@@ -56,21 +53,20 @@ export class Told {
    * @returns {() => void} its undo
    */
   onState(listener) {
-    this.#stateListeners.add(listener);
-    return () => this.#stateListeners.delete(listener);
+    return this.#listeners.add('state', listener);
   }
 
   /** @param {DurablyEvent} event */
   hear(event) {
     this.leased.hear(event);
-    this.#eventListeners.forEach((listener) => listener(event));
+    this.#listeners.tell(event.type, event);
   }
 
   /** @param {State} state */
   become(state) {
     const store = this.#isPersistent ? { ...state.store, persistence: /** @type {const} */ ('persistent') } : state.store;
     this.state = { ...state, store, notice: state.notice ?? this.#loss };
-    this.#stateListeners.forEach((listener) => listener(this.state));
+    this.#listeners.tell('state', this.state);
   }
 
   /** Tell that the browser will keep what is stored. */
