@@ -1,6 +1,8 @@
-"""The client's members, as users of upstream's client know them: jobs, listeners, waits, several clients of a database."""
+"""The client's members, as users of upstream's know them: jobs, listeners, waits, several clients of a database."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page
@@ -8,13 +10,12 @@ from playwright.sync_api import Page
 from e2e.browser import Browser
 from e2e.conftest import test_page
 from e2e.server import Server
+from e2e.test_outbox import wait_until
 
 ERROR = "({ name, message }) => ({ name, message })"
 STOPPED = "This engine was stopped; create a new one to go on"
 SECOND = "() => void (window.second = createDurably({ database: 'test', jobs: './jobs.py' }))"
-HELD = (
-    "navigator.locks.query().then(({ held }) => held.map(({ name }) => name).filter((name) => name === 'durably:test'))"
-)
+FREE = "(await navigator.locks.query()).held.every(({ name }) => name !== 'durably:test')"
 
 stores = pytest.mark.parametrize("store", ["indexeddb", "sqlite"])
 
@@ -271,7 +272,7 @@ class TestSeveralClients:
         page.evaluate("second.stop()")
 
         page.evaluate("durably.stop()")
-        assert page.evaluate(HELD) == []
+        wait_until(page, FREE)
         assert page.evaluate("durably.init().catch(({ message }) => message)") == STOPPED
 
     def test_what_one_waits_for_rejects_when_it_is_stopped(self, page: Page, server: Server) -> None:
@@ -300,7 +301,7 @@ class TestSeveralClients:
         page.evaluate(SECOND)
         page.evaluate("Promise.all([durably.stop(), second.stop(), durably.stop()])")
         assert page.evaluate("[durably.state, second.state]") == ["stopped", "stopped"]
-        assert page.evaluate(HELD) == []
+        wait_until(page, FREE)
 
     @stores
     def test_one_that_is_created_later_begins_anew(self, store: str, browser: Browser, server: Server) -> None:
@@ -353,11 +354,11 @@ class TestSeveralClients:
         page.evaluate("durably.stop()")
         page.evaluate("open(); durably.init()")
         page.evaluate("durably.stop()")
-        assert page.evaluate(tabs) == 0
+        wait_until(page, f"(await {tabs}) === 0")
 
 
-def test_a_page_over_plain_http_is_told_what_it_needs(launch: object, server: Server) -> None:
-    browser = launch(flags=["--host-resolver-rules=MAP lan.test 127.0.0.1"])  # type: ignore[operator]
+def test_a_page_over_plain_http_is_told_what_it_needs(launch: Callable[..., Browser], server: Server) -> None:
+    browser = launch(flags=["--host-resolver-rules=MAP lan.test 127.0.0.1"])
     page = browser.open(
         server.url.replace("127.0.0.1", "lan.test") + "/index.html", expected=lambda trouble: "lan.test" in trouble
     )

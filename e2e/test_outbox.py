@@ -319,6 +319,47 @@ def test_a_cancellation_that_came_too_late_is_refused_in_the_same_words_again(
     assert follower.evaluate("refusals") == [error] * 2
 
 
+# Send each call to the worker twice in one task, as when a message is resent while the outbox is read.
+SEND_TWICE = """() => {
+  for (const worker of workers) {
+    const { postMessage } = worker;
+    worker.postMessage = (message, ...rest) => {
+      postMessage.call(worker, message, ...rest);
+      if (message.method !== 'read') postMessage.call(worker, { ...message, again: true }, ...rest);
+    };
+  }
+}"""
+
+
+@pytest.mark.parametrize("store", ["indexeddb", "sqlite"])
+def test_a_call_that_comes_twice_at_once_is_told_once(store: str, browser: Browser, server: Server) -> None:
+    page = browser.open(test_page(server, store=store))
+    page.evaluate("durably.init()")
+    page.evaluate(SEND_TWICE)
+
+    told = page.evaluate(
+        """async () => {
+          const { id } = await durably.jobs.spin.triggerAndWait(1);
+          await durably.jobs.spin.batchTrigger([1, 1]);
+          const again = await durably.retrigger(id);
+          await durably.waitForRun(again.id);
+          await durably.deleteRun(id);
+          const late = await durably.cancel(again.id).catch(({ name }) => name);
+          await durably.purgeRuns({ olderThan: new Date(0) });
+          await durably.init();
+          return [late, events.map(({ type }) => type).filter((type) => /trigger|delete|cancel|error/.test(type))];
+        }"""
+    )
+
+    assert told == ["ConflictError", ["run:trigger"] * 4 + ["run:delete"]]
+    server.close_gate(f"twice-{store}/0")
+    page.evaluate(
+        "async (label) => durably.cancel((await durably.jobs.count.trigger({ label, steps: 1 })).id)", f"twice-{store}"
+    )
+    server.open_gate(f"twice-{store}/0")
+    assert page.evaluate("durably.init().then(() => events.filter(({ type }) => type === 'run:cancel').length)") == 1
+
+
 def open_with_outbox(browser: Browser, url: str, label: str) -> Page:
     """Open a page whose outbox is open, with the label that its trigger is to have."""
     page = browser.open(url)

@@ -198,6 +198,25 @@ def test_a_trigger_waits_for_the_engine(browser: Browser, react_server: Server) 
     see_rows(page, "#runs", ["count early completed 1/1"])
 
 
+def test_a_provider_that_is_mounted_again_begins_anew(browser: Browser, react_server: Server) -> None:
+    page = browser.open(address(react_server, provide="effect"))  # which React's StrictMode mounts twice
+    for round in range(1, 4):
+        trigger(page, f"mounted-{round}", 1)
+        see(page, "#job .status", "completed")
+        see_rows(page, "#ended", [f"count mounted-{number} completed 1/1" for number in range(round, 0, -1)])
+        click(page, "#mounting", "Mount again")
+        see(page, "#job .status", "")
+
+    react_server.close_gate("held/0")
+    trigger(page, "held", 1)
+    react_server.wait_for("held/0")
+    click(page, "#mounting", "Mount again")
+    see(page, "#job .status", "")
+    react_server.open_gate("held/0")
+    see(page, "#ended li >> nth=0", "count held completed 1/1")
+    assert react_server.journal("held") == {"held/0": 1}
+
+
 @provided
 def test_a_reload_goes_on_with_the_run_in_the_address(browser: Browser, react_server: Server, provide: str) -> None:
     label = f"known-{provide}"

@@ -2,11 +2,12 @@
  * A page with the hooks of `@coji/durably-react/spa` as they are, over our client. Knows React and the client's names.
  *
  * In the address: `provide` is what the hooks get: the `client` at once, a promise of it that waits until it is `ready`,
- * or one that waits until it has `leased` a run, too, as on a page with more to do first. `run` is the run that the
- * hooks follow from the start; without it `useJob` looks for an active run.
+ * or one that waits until it has `leased` a run, too, as on a page with more to do first; with `effect` an effect creates
+ * the client, and stops it when its component is unmounted. `run` is the run that the hooks follow from the start; without
+ * it `useJob` looks for an active run.
  */
 import { DurablyProvider, useJob, useJobLogs, useJobRun, useRuns } from '@coji/durably-react/spa';
-import { StrictMode, useState } from 'react';
+import { StrictMode, useEffect, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import { createDurably } from './durably/page/index.js';
 
@@ -14,22 +15,51 @@ const count = { name: 'count', run() {} };
 const unstorable = { name: 'unstorable', run() {} };
 const parameters = new URLSearchParams(location.search);
 
-const durably = createDurably({ database: 'react', jobs: './jobs.py' });
-window.durably = durably; // for the tests
-const leased = new Promise((resolve) => durably.on('run:leased', resolve));
-const provided = {
-  client: () => durably,
-  ready: () => durably.init().then(() => durably),
-  leased: () => leased.then(() => durably),
-}[parameters.get('provide')]();
+const create = () => (window.durably = createDurably({ database: 'react', jobs: './jobs.py' })); // for the tests, too
 
 createRoot(document.getElementById('root')).render(
-  <StrictMode>
-    <DurablyProvider durably={provided} fallback={<p id="boot">Starting</p>}>
+  <StrictMode>{parameters.get('provide') === 'effect' ? <Mounting /> : <Provided client={provided()} />}</StrictMode>,
+);
+
+/** The client, or a promise of it, as the address asks for. */
+function provided() {
+  const durably = create();
+  const leased = new Promise((resolve) => durably.on('run:leased', resolve));
+  return {
+    client: () => durably,
+    ready: () => durably.init().then(() => durably),
+    leased: () => leased.then(() => durably),
+  }[parameters.get('provide')]();
+}
+
+function Provided({ client }) {
+  return (
+    <DurablyProvider durably={client} fallback={<p id="boot">Starting</p>}>
       <Page />
     </DurablyProvider>
-  </StrictMode>,
-);
+  );
+}
+
+/** A provider that can be unmounted and mounted again. */
+function Mounting() {
+  const [mounted, setMounted] = useState(0);
+  return (
+    <section id="mounting">
+      <button onClick={() => setMounted(mounted + 1)}>Mount again</button>
+      <Owner key={mounted} />
+    </section>
+  );
+}
+
+function Owner() {
+  const [client, setClient] = useState(null);
+  useEffect(() => {
+    const own = create();
+    setClient(own);
+    return () => void own.stop();
+  }, []);
+  return client && <Provided client={client} />;
+}
 
 function Page() {
   const [runId, setRunId] = useState(parameters.get('run'));
