@@ -184,6 +184,27 @@ class TestReads:
         error = shared_page.evaluate(f"(filter) => durably.getRuns(filter).catch({ERROR})", filter)
         assert error == {"name": "ValidationError", "message": message}
 
+    def test_of_what_is_no_json_hide_no_other(self, page: Page) -> None:
+        damaged = page.evaluate("durably.jobs.anything.triggerAndWait('damaged').then(({ id }) => id)")
+        page.evaluate("durably.jobs.anything.triggerAndWait('whole')")
+        page.evaluate(
+            """async (runId) => {
+              const open = indexedDB.open('test');
+              await new Promise((resolve) => (open.onsuccess = resolve));
+              const change = open.result.transaction('payloads', 'readwrite');
+              change.objectStore('payloads').put({ runId, kind: 'output', text: '{' });
+              await new Promise((resolve) => (change.oncomplete = resolve));
+              open.result.close();
+            }""",
+            damaged,
+        )
+
+        whole, other = page.evaluate("durably.getRuns()")
+
+        assert (whole["output"], "decodeError" in whole) == ("whole", False)
+        assert (other["input"], other["output"]) == ('"damaged"', "{")
+        assert "SyntaxError" in other["decodeError"]
+
     def test_take_what_is_absent_or_empty_for_everything(self, shared_page: Page) -> None:
         everything = (
             "{ status: undefined, jobName: [], labels: { a: undefined }, limit: null, offset: null, other: null }"

@@ -45,7 +45,7 @@ export class Reader {
    */
   async steps(runId) {
     const records = await this.#read('steps', { runId: checkIdentifier("A run's id", runId) });
-    return records.map((record) => /** @type {Step} */ ({ ...record, output: parsed(record.output) }));
+    return records.map((record) => /** @type {Step} */ (decoded(record, 'output')));
   }
 
   /**
@@ -54,16 +54,26 @@ export class Reader {
    */
   async logs(runId) {
     const records = await this.#read('logs', { runId: checkIdentifier("A run's id", runId) });
-    return records.map((record) => /** @type {Log} */ ({ ...record, data: parsed(record.data) }));
+    return records.map((record) => /** @type {Log} */ (decoded(record, 'data')));
   }
 }
 
 /** @param {Record<string, any>} record */
 function toRun(record) {
-  return /** @type {Run} */ ({ ...record, input: parsed(record.input), output: parsed(record.output) });
+  return /** @type {Run} */ (decoded(record, 'input', 'output'));
 }
 
-/** @param {string | null} text */
-function parsed(text) {
-  return text === null ? null : JSON.parse(text);
+/**
+ * Return a row with the values of its payloads. Where one is no JSON, all stay the text that is stored, and `decodeError`
+ * says why: one row that cannot be read hides no other.
+ * @param {Record<string, any>} record
+ * @param {...string} payloads
+ */
+function decoded(record, ...payloads) {
+  try {
+    const values = payloads.map((name) => [name, record[name] === null ? null : JSON.parse(record[name])]);
+    return { ...record, ...Object.fromEntries(values) };
+  } catch (error) {
+    return { ...record, decodeError: `What is stored of it is no JSON: ${error}` };
+  }
 }

@@ -26,6 +26,7 @@
  * @property {string | null} completedAt
  * @property {string} createdAt
  * @property {string} updatedAt
+ * @property {string} [decodeError]  why input and output are the text that is stored, and not its value
  *
  * @typedef {Run & { disposition: 'created' | 'idempotent' | 'coalesced' }} TriggerResult
  *
@@ -39,6 +40,7 @@
  * @property {string | null} error
  * @property {string} startedAt
  * @property {string | null} completedAt
+ * @property {string} [decodeError]
  *
  * @typedef {object} Log
  * @property {string} id
@@ -48,5 +50,6 @@
  * @property {string} message
  * @property {any} data
  * @property {string} createdAt
+ * @property {string} [decodeError]
  */
 export {};
