@@ -15,6 +15,7 @@ StopExecution(BaseException) inside a job only
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,8 +40,22 @@ _MOST_OF_A_MESSAGE = 10_000  # characters; it lies in the run's row, which lists
 _ROOM_FOR_THE_GAP = 50
 
 
+def _reduce(error: BaseException) -> tuple[Callable[..., BaseException], tuple[object, ...]]:
+    """Pickle and copy an error by what it says and carries, however its class is constructed."""
+    return _restore, (type(error), error.args, error.__dict__)
+
+
+def _restore(kind: type[BaseException], args: tuple[object, ...], attributes: dict[str, object]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
+
 class DurablyError(Exception):
     """Catch this to catch whatever the package raises outside a job."""
+
+    __reduce__ = _reduce
 
 
 class ValidationError(DurablyError, ValueError):
@@ -103,6 +118,8 @@ class StopExecution(BaseException):
 
     It derives from BaseException, so that a step's ``except Exception`` cannot swallow it.
     """
+
+    __reduce__ = _reduce
 
 
 class RunCancelled(StopExecution):
