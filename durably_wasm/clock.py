@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from durably_wasm.cancellation import cancel_and_wait
 
+_LONGEST_TIMER_MS = 2**31 - 1  # a browser's timer counts in 32 bits, and fires at once when it is set to more
+
 
 class Clock(Protocol):
-    """What the engine asks of time."""
+    """What the engine asks of time.
+
+    A clock may also have ``monotonic() -> float``, milliseconds from any point, unmoved by a change of the wall clock;
+    see `monotonic_of`.
+    """
 
     def now(self) -> datetime:
         """Return the present moment, timezone-aware in UTC."""
@@ -25,6 +32,11 @@ class Clock(Protocol):
         ...
 
 
+@runtime_checkable
+class _HasMonotonic(Protocol):
+    def monotonic(self) -> float: ...
+
+
 class SystemClock:
     """The machine's own clock."""
 
@@ -32,9 +44,35 @@ class SystemClock:
         """Return the present moment in UTC."""
         return datetime.now(UTC)
 
+    def monotonic(self) -> float:
+        """Return the milliseconds since some moment; they go on when the wall clock is set."""
+        return time.perf_counter() * 1000
+
     async def sleep(self, ms: int) -> None:
         """Return `ms` milliseconds later."""
+        while ms > _LONGEST_TIMER_MS:
+            await asyncio.sleep(_LONGEST_TIMER_MS / 1000)
+            ms -= _LONGEST_TIMER_MS
         await asyncio.sleep(ms / 1000)
+
+
+def monotonic_of(clock: Clock) -> Callable[[], float]:
+    """Return what reads a clock's milliseconds that never go back, for durations.
+
+    Of a clock without ``monotonic`` they are the steps forward of its `now`: while it is set back, no time passes.
+    """
+    if isinstance(clock, _HasMonotonic):
+        return clock.monotonic
+    last, elapsed = clock.now(), 0.0
+
+    def read() -> float:
+        nonlocal last, elapsed
+        now = clock.now()
+        elapsed += max(0.0, (now - last).total_seconds() * 1000)
+        last = now
+        return elapsed
+
+    return read
 
 
 async def event_or_sleep(event: asyncio.Event, clock: Clock, ms: int, *others: asyncio.Task[None]) -> None:

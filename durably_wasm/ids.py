@@ -10,6 +10,7 @@ import secrets
 from datetime import datetime
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]  # ten bits at a time
 _RANDOM_BITS = 80
 
@@ -20,12 +21,25 @@ class Ulids:
     def __init__(self) -> None:
         self._last = 0
 
-    def next(self, now: str) -> str:
-        """Return an id for the time `now`, 26 characters."""
+    def next(self, now: str, *, after: str = "") -> str:
+        """Return an id for the time `now`, 26 characters, that is after the id `after`, which another source made."""
         ms = int(datetime.fromisoformat(now).timestamp() * 1000)
+        if after:
+            self._last = max(self._last, _number(after))
         fresh = ms << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
         self._last = max(fresh, self._last + 1) if ms << _RANDOM_BITS > self._last else self._last + 1
         return "".join([_PAIRS[self._last >> shift & 1023] for shift in range(120, -10, -10)])
+
+
+def _number(ulid: str) -> int:
+    """Return what a ULID counts, 0 for another text."""
+    number = 0
+    for letter in ulid:
+        value = _VALUES.get(letter)
+        if value is None:
+            return 0
+        number = number << 5 | value
+    return number
 
 
 def new_worker_id(epoch: int | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from datetime import datetime, timedelta
 
 from durably_wasm import transitions
 from durably_wasm.environment import Environment
@@ -11,7 +10,7 @@ from durably_wasm.events import WorkerError
 from durably_wasm.models import Run, RunFilter
 from durably_wasm.room import purge_ended
 
-_PURGE_EVERY = timedelta(minutes=1)
+_PURGE_EVERY_MS = 60_000
 _LOOKED_AT = 100
 
 
@@ -20,7 +19,7 @@ class Maintenance:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._last_purge: datetime | None = None
+        self._last_purge: float | None = None
         self._reported: set[str] = set()
         self._seen = ("", "")  # the age of the newest pending run that was looked at
 
@@ -33,8 +32,8 @@ class Maintenance:
             self._environment.report(error, "idle-maintenance")
 
     async def _purge(self) -> None:
-        now = self._environment.clock.now()
-        if self._last_purge is None or now - self._last_purge >= _PURGE_EVERY:
+        now = self._environment.monotonic()
+        if self._last_purge is None or now - self._last_purge >= _PURGE_EVERY_MS:
             self._last_purge = now
             await purge_ended(self._environment)
 

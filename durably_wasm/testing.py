@@ -17,29 +17,43 @@ class FakeClock:
 
     durably = create_durably(MemoryStore(), clock=clock, jobs=...)
     clock.advance(30_000)  # a lease expires, without waiting for it
+    clock.set(clock.now() - timedelta(hours=1))  # the wall clock is wrong; what sleeps is not affected
     """
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._now = start
+        self._elapsed = 0.0
         self._order = itertools.count()
-        self._sleepers: list[tuple[datetime, int, asyncio.Future[None]]] = []
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     def now(self) -> datetime:
         """Return the time that was set."""
         return self._now
+
+    def monotonic(self) -> float:
+        """Return by how many milliseconds the time was moved ahead so far."""
+        return self._elapsed
+
+    def set(self, now: datetime) -> None:
+        """Set the wall clock, ahead or back, without time going by: no sleeper is woken."""
+        self._now = now
 
     async def sleep(self, ms: int) -> None:
         """Return when the clock has been moved `ms` milliseconds ahead."""
         if ms <= 0:
             return await asyncio.sleep(0)
         wake = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._now + timedelta(milliseconds=ms), next(self._order), wake))
+        heapq.heappush(self._sleepers, (self._elapsed + ms, next(self._order), wake))
         await wake
 
     def advance(self, ms: int) -> None:
-        """Move the time, and wake every sleeper whose moment has come, in order."""
+        """Let `ms` milliseconds go by, and wake every sleeper whose moment has come, in order.
+
+        A negative number sets the wall clock back, as `set` does.
+        """
         self._now += timedelta(milliseconds=ms)
-        while self._sleepers and self._sleepers[0][0] <= self._now:
+        self._elapsed += max(0, ms)
+        while self._sleepers and self._sleepers[0][0] <= self._elapsed:
             wake = heapq.heappop(self._sleepers)[2]
             if not wake.done():
                 wake.set_result(None)

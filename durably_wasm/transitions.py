@@ -4,6 +4,8 @@ Rule 1: every change of a run's status or lease is decided here, and nowhere els
 Rule 2: this file does no I/O. It takes rows and the time, and returns rows.
 Rule 3: what a lease-holder writes is refused unless the run is leased under the generation it was claimed with.
 
+Rule 4: where the wall clock was set back, a run does not end before it began, nor begin before it was triggered.
+
 A function returns None when the change is not allowed, so the caller writes nothing.
 The statuses: pending → leased → completed | failed | cancelled.
 """
@@ -15,6 +17,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from durably_wasm.errors import ConflictError
+from durably_wasm.ids import Ulids
 from durably_wasm.models import (
     TERMINAL,
     Crash,
@@ -52,6 +55,17 @@ def enqueue(new: NewRun, run_id: str, now: str, *, same_key: Run | None, pending
     raise ConflictError(
         f"Run {pending.id} of job {new.job_name!r} is already pending with concurrency key {new.concurrency_key!r}"
     )
+
+
+def follow(last: tuple[str, str] | None, ids: Ulids, now: str) -> tuple[str, str]:
+    """Return time and id of a row that is written now, after the last one of its kind, whatever the wall clock says.
+
+    `last` is that one's time and id.
+    """
+    if last is None:
+        return now, ids.next(now)
+    created_at, id = last
+    return max(now, created_at), ids.next(max(now, created_at), after=id)
 
 
 def next_claim(
@@ -116,7 +130,7 @@ def claim(run: Run, worker_id: str, now: str, expires_at: str) -> Run:
         lease_owner=worker_id,
         lease_expires_at=expires_at,
         lease_generation=run.lease_generation + 1,
-        started_at=run.started_at or now,
+        started_at=run.started_at or max(now, run.created_at),
         updated_at=now,
     )
 
@@ -192,12 +206,13 @@ def persist_step(
         output=new.output,
         error=new.error,
         started_at=new.started_at,
-        completed_at=now,
+        completed_at=max(now, new.started_at),
     )
+    is_completed = new.status == "completed"
     changed = replace(
         run,
-        current_step_index=max(run.current_step_index, new.index + 1),
-        completed_step_count=run.completed_step_count + (new.status == "completed"),
+        current_step_index=max(run.current_step_index, new.index + 1) if is_completed else run.current_step_index,
+        completed_step_count=run.completed_step_count + is_completed,
         lease_expires_at=expires_at,
         updated_at=now,
     )
@@ -277,4 +292,5 @@ def _unleased(run: Run, now: str) -> Run:
 
 
 def _ended(run: Run, now: str) -> Run:
-    return replace(run, lease_owner=None, lease_expires_at=None, completed_at=now, updated_at=now)
+    completed_at = max(now, run.started_at or run.created_at)
+    return replace(run, lease_owner=None, lease_expires_at=None, completed_at=completed_at, updated_at=now)

@@ -157,11 +157,14 @@ def _read(contents: Contents, read: Operation) -> Record | list[Record] | None:
         if not is_key(read["key"]):
             raise StoreError(f"DataError: {read['key']!r} is no key", is_caused_by_data=True)
         return contents[read["store"]].get(key_of(read["key"]))
+    if read["op"] == "last":
+        found = _range(contents, read["store"], read["index"], read["lower"], read["upper"])
+        return found[-1] if found else None
     return _range(contents, read["store"], read["index"], read["lower"], read["upper"], read["limit"])
 
 
 def _perform(contents: Contents, operation: Operation) -> Record | list[Record] | None:
-    if operation["op"] in ("get", "range"):
+    if operation["op"] in ("get", "range", "last"):
         return _read(contents, operation)
     _write(contents, operation)
     return None

@@ -370,7 +370,8 @@ class Interleavings(RuleBasedStateMachine):
                 "started_at": after(self.now - began),
                 "completed_at": after(self.now),
             }
-            run.highest_index = max(run.highest_index, index)
+            if status == "completed":
+                run.highest_index = max(run.highest_index, index)
             run.completed_steps += status == "completed"
             run.expires, run.updated = self.now + 2 * LEASE_MS, self.now
         assert row_of(step) == run.steps[name]

@@ -291,7 +291,7 @@ def test_a_completed_step_counts_and_extends_the_lease() -> None:
 
 def test_a_failed_step_does_not_count() -> None:
     run, step = persisted(LEASED, None, NewStep("parse", 0, "failed", error="boom", started_at=THEN))
-    assert (run.current_step_index, run.completed_step_count, run.lease_expires_at) == (1, 0, EXPIRY)
+    assert (run.current_step_index, run.completed_step_count, run.lease_expires_at) == (0, 0, EXPIRY)
     assert (step.status, step.output, step.error) == ("failed", None, "boom")
 
 

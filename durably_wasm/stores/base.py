@@ -52,8 +52,12 @@ class Store(Protocol):
         """
         ...
 
-    async def enqueue(self, new_run: NewRun, now: str, *, call_id: str | None = None) -> EnqueueResult:
+    async def enqueue(
+        self, new_run: NewRun, now: str, *, call_id: str | None = None, in_order: bool = False
+    ) -> EnqueueResult:
         """Store a pending run, or return the run that its keys lead to (see `transitions.enqueue`).
+
+        With `in_order` it is newer than all runs that are stored, by time and id, though the wall clock was set back.
 
         Raises:
             ConflictError: Its concurrency key is held by a pending run and it does not coalesce.
@@ -61,13 +65,17 @@ class Store(Protocol):
         ...
 
     async def enqueue_many(
-        self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None
+        self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None, in_order: bool = False
     ) -> list[EnqueueResult]:
         """Store several runs as if one after another, all of them or, on a conflict, none."""
         ...
 
     async def get_run(self, run_id: str) -> Run | None:
         """Return a run, or None."""
+        ...
+
+    async def get_run_by_idempotency_key(self, job_name: str, key: str) -> Run | None:
+        """Return the run of a job that was triggered with a key, or None."""
         ...
 
     async def get_runs(self, filter: RunFilter) -> list[Run]:

@@ -23,12 +23,12 @@ from durably_wasm.models import (
 )
 from durably_wasm.payloads import JsonValue, encode
 from durably_wasm.stores import transactions
+from durably_wasm.stores.ages import Ages
 from durably_wasm.stores.calls import CANCELLED, CRASHED, DELETED, ENQUEUED, PURGED
-from durably_wasm.stores.operations import Operation, delete_all_of, delete_call, delete_run, put, put_payload
+from durably_wasm.stores.operations import Operation, delete_all_of, delete_call, delete_run, put_payload
 from durably_wasm.stores.rows import (
     Record,
     log_from_record,
-    record_from_log,
     step_from_record,
 )
 from durably_wasm.stores.transactions import Found, Transaction
@@ -75,6 +75,7 @@ class IndexedDbStore:
     def __init__(self, driver: ObjectDriver) -> None:
         self._db = driver
         self._ids = Ulids()
+        self._ages = Ages(self._ids)
         self._epoch: int | None = None
 
     async def migrate(self) -> None:
@@ -95,22 +96,31 @@ class IndexedDbStore:
         self._epoch = epoch
         return epoch
 
-    async def enqueue(self, new_run: NewRun, now: str, *, call_id: str | None = None) -> EnqueueResult:
+    async def enqueue(
+        self, new_run: NewRun, now: str, *, call_id: str | None = None, in_order: bool = False
+    ) -> EnqueueResult:
         """Store a pending run, or return the one that its keys lead to."""
-        [result] = await self.enqueue_many([new_run], now, call_id=call_id)
+        [result] = await self.enqueue_many([new_run], now, call_id=call_id, in_order=in_order)
         return result
 
     async def enqueue_many(
-        self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None
+        self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None, in_order: bool = False
     ) -> list[EnqueueResult]:
         """Store several runs, or none."""
-        enqueue = transactions.enqueue(new_runs, [self._ids.next(now) for _ in new_runs], now)
+        if self._epoch is None:  # others may have stored runs meanwhile
+            self._ages.newest = None
+        enqueue = transactions.enqueue(new_runs, now, self._ages, in_order=in_order)
         return await self._transact(transactions.once(enqueue, call_id, ENQUEUED))
 
     async def get_run(self, run_id: str) -> Run | None:
         """Return a run, or None."""
         found = await self._db.query("run", {"id": run_id})
         return transactions.run_with_payloads(found[0]) if found else None
+
+    async def get_run_by_idempotency_key(self, job_name: str, key: str) -> Run | None:
+        """Return the run of a job with a key, or None."""
+        run_id = await self._run(transactions.id_by_idempotency_key(job_name, key))
+        return None if run_id is None else await self.get_run(run_id)
 
     async def get_runs(self, filter: RunFilter) -> list[Run]:
         """Return the runs that match, newest first."""
@@ -230,19 +240,7 @@ class IndexedDbStore:
 
     async def create_log(self, log: NewLog) -> Log:
         """Store a log line."""
-        record = record_from_log(
-            Log(
-                id=self._ids.next(log.created_at),
-                run_id=log.run_id,
-                step_name=log.step_name,
-                level=log.level,
-                message=log.message,
-                data=log.data,
-                created_at=log.created_at,
-            )
-        )
-        await self._transact(transactions.write([put("logs", record)]))
-        return log_from_record(record)
+        return await self._transact(transactions.create_log(log, self._ids))
 
     async def get_call(self, call_id: str) -> str | None:
         """Return what a call has come to, or None."""

@@ -29,6 +29,7 @@ from durably_wasm.models import (
     as_tuple,
 )
 from durably_wasm.payloads import JsonValue, decode, encode
+from durably_wasm.stores.ages import Ages
 from durably_wasm.stores.calls import CANCELLED, CRASHED, DELETED, ENQUEUED, PURGED, Outcome
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class MemoryStore:
         self._progress: dict[str, LastProgress] = {}
         self._calls: dict[str, str] = {}
         self._ids = Ulids()
+        self._ages = Ages(self._ids)
         self._epoch = 0
 
     async def migrate(self) -> None:
@@ -62,22 +64,24 @@ class MemoryStore:
         self._epoch += 1
         return self._epoch
 
-    async def enqueue(self, new_run: NewRun, now: str, *, call_id: str | None = None) -> EnqueueResult:
+    async def enqueue(
+        self, new_run: NewRun, now: str, *, call_id: str | None = None, in_order: bool = False
+    ) -> EnqueueResult:
         """Store a pending run, or return the one that its keys lead to."""
-        [result] = await self.enqueue_many([new_run], now, call_id=call_id)
+        [result] = await self.enqueue_many([new_run], now, call_id=call_id, in_order=in_order)
         return result
 
     async def enqueue_many(
-        self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None
+        self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None, in_order: bool = False
     ) -> list[EnqueueResult]:
         """Store several runs, or none."""
-        return self._once(call_id, ENQUEUED, lambda: self._enqueue_many(new_runs, now))
+        return self._once(call_id, ENQUEUED, lambda: self._enqueue_many(new_runs, now, in_order))
 
-    def _enqueue_many(self, new_runs: Sequence[NewRun], now: str) -> list[EnqueueResult]:
+    def _enqueue_many(self, new_runs: Sequence[NewRun], now: str, in_order: bool) -> list[EnqueueResult]:
         results: list[EnqueueResult] = []
         try:
             for new in new_runs:
-                results += [self._enqueue(new, now)]
+                results += [self._enqueue(new, *self._ages.next(now, in_order=in_order))]
         except BaseException:
             for result in results:
                 if result.disposition == "created":
@@ -89,6 +93,10 @@ class MemoryStore:
         """Return a run, or None."""
         run = self._runs.get(run_id)
         return run and _own(run)
+
+    async def get_run_by_idempotency_key(self, job_name: str, key: str) -> Run | None:
+        """Return the run of a job with a key, or None."""
+        return await self.get_run(self._by_idempotency.get((job_name, key), ""))
 
     async def get_runs(self, filter: RunFilter) -> list[Run]:
         """Return the runs that match, newest first."""
@@ -242,16 +250,19 @@ class MemoryStore:
 
     async def create_log(self, log: NewLog) -> Log:
         """Store a log line."""
+        lines = self._logs[log.run_id]
+        last = (lines[-1].created_at, lines[-1].id) if lines else None
+        created_at, log_id = transitions.follow(last, self._ids, log.created_at)
         stored = Log(
-            id=self._ids.next(log.created_at),
+            id=log_id,
             run_id=log.run_id,
             step_name=log.step_name,
             level=log.level,
             message=log.message,
             data=_copy(log.data),
-            created_at=log.created_at,
+            created_at=created_at,
         )
-        self._logs[log.run_id].append(stored)
+        lines.append(stored)
         return replace(stored, data=_copy(stored.data))
 
     async def get_call(self, call_id: str) -> str | None:
@@ -275,12 +286,12 @@ class MemoryStore:
             self._calls[call_id] = outcome.write(result)
         return result
 
-    def _enqueue(self, new: NewRun, now: str) -> EnqueueResult:
+    def _enqueue(self, new: NewRun, now: str, run_id: str) -> EnqueueResult:
         same_key = self._by_idempotency.get((new.job_name, new.idempotency_key))
         pending = self._by_pending_key.get((new.job_name, new.concurrency_key))
         result = transitions.enqueue(
             replace(new, input=_copy(new.input)),
-            self._ids.next(now),
+            run_id,
             now,
             same_key=self._runs.get(same_key or ""),
             pending=self._runs.get(pending or ""),

@@ -28,6 +28,16 @@ def first(index: str, key: Sequence[str]) -> Operation:
     return _runs(index, key, [*key, []], limit=1)
 
 
+def newest_run() -> Operation:
+    """Read the newest run; a record or None."""
+    return {"op": "last", "store": "runs", "index": "byAge", "lower": None, "upper": None}
+
+
+def last_log(run_id: str) -> Operation:
+    """Read the last log line of a run; a record or None."""
+    return {"op": "last", "store": "logs", "index": None, "lower": [run_id], "upper": [run_id, []]}
+
+
 def leased_runs() -> Operation:
     """Read all leased runs."""
     return _runs("byStatus", ["leased"], ["leased", []])

@@ -30,11 +30,13 @@ from durably_wasm.models import (
     as_tuple,
 )
 from durably_wasm.payloads import JsonValue, decode, encode
+from durably_wasm.stores.ages import Ages
 from durably_wasm.stores.calls import CANCELLED, CRASHED, DELETED, ENQUEUED, PURGED, Outcome
 from durably_wasm.stores.claims import Claim, claim_next, fail
 from durably_wasm.stores.importing import import_attached
 from durably_wasm.stores.migrations import VERSION, steps_from
 from durably_wasm.stores.rows import (
+    SqlRow,
     crash_from_row,
     log_from_row,
     progress_key,
@@ -60,6 +62,7 @@ class SqliteStore:
         self._transaction = self._statements.transaction
         self._run, self._later = self._statements.run, self._statements.later
         self._ids = Ulids()
+        self._ages = Ages(self._ids)
 
     async def migrate(self) -> None:
         """Open the database and bring its schema up to date.
@@ -92,21 +95,27 @@ class SqliteStore:
         self._statements.epoch = int(epoch or 0)
         return self._statements.epoch
 
-    async def enqueue(self, new_run: NewRun, now: str, *, call_id: str | None = None) -> EnqueueResult:
+    async def enqueue(
+        self, new_run: NewRun, now: str, *, call_id: str | None = None, in_order: bool = False
+    ) -> EnqueueResult:
         """Store a pending run, or return the one that its keys lead to."""
-        [result] = await self.enqueue_many([new_run], now, call_id=call_id)
+        [result] = await self.enqueue_many([new_run], now, call_id=call_id, in_order=in_order)
         return result
 
     async def enqueue_many(
-        self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None
+        self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None, in_order: bool = False
     ) -> list[EnqueueResult]:
         """Store several runs, or none."""
         with self._transaction():
-            return self._once(call_id, ENQUEUED, lambda: [self._enqueue(new, now) for new in new_runs])
+            return self._once(call_id, ENQUEUED, lambda: self._enqueue_many(new_runs, now, in_order))
 
     async def get_run(self, run_id: str) -> Run | None:
         """Return a run, or None."""
         return self._get_run(run_id)
+
+    async def get_run_by_idempotency_key(self, job_name: str, key: str) -> Run | None:
+        """Return the run of a job with a key, or None."""
+        return self._first("run_by_idempotency_key", job_name=job_name, key=key)
 
     async def get_runs(self, filter: RunFilter) -> list[Run]:
         """Return the runs that match, newest first."""
@@ -205,7 +214,7 @@ class SqliteStore:
             output=decode(output),
             error=error,
             started_at=step.started_at,
-            completed_at=now,
+            completed_at=max(now, step.started_at),
         )
 
     async def complete_run(
@@ -263,17 +272,20 @@ class SqliteStore:
 
     async def create_log(self, log: NewLog) -> Log:
         """Store a log line."""
-        values: dict[str, SqlValue] = {
-            "id": self._ids.next(log.created_at),
-            "run_id": log.run_id,
-            "step_name": log.step_name,
-            "level": log.level,
-            "message": log.message,
-            "data": encode(log.data),
-            "created_at": log.created_at,
-        }
+        data = encode(log.data)
         with self._transaction():
-            [stored] = self._run("insert_log", **values)
+            last = _age(self._run("last_log", run_id=log.run_id))
+            created_at, log_id = transitions.follow(last, self._ids, log.created_at)
+            [stored] = self._run(
+                "insert_log",
+                id=log_id,
+                run_id=log.run_id,
+                step_name=log.step_name,
+                level=log.level,
+                message=log.message,
+                data=data,
+                created_at=created_at,
+            )
         return log_from_row(stored)
 
     async def get_call(self, call_id: str) -> str | None:
@@ -298,6 +310,7 @@ class SqliteStore:
             StoreError: The attached database is not what this version writes; the message names table, row and column.
         """
         import_attached(self._statements, self._db)
+        self._ages.newest = None
 
     def _once(self, call_id: str | None, outcome: Outcome[T], apply: Callable[[], T]) -> T:
         if call_id is None:
@@ -308,13 +321,18 @@ class SqliteStore:
         self._later("insert_call", id=call_id, outcome=outcome.write(result))
         return result
 
-    def _enqueue(self, new: NewRun, now: str) -> EnqueueResult:
+    def _enqueue_many(self, new_runs: Sequence[NewRun], now: str, in_order: bool) -> list[EnqueueResult]:
+        if in_order and (self._ages.newest is None or self._statements.epoch is None):  # others may store runs too
+            self._ages.newest = _age(self._run("newest_run"))
+        return [self._enqueue(new, *self._ages.next(now, in_order=in_order)) for new in new_runs]
+
+    def _enqueue(self, new: NewRun, now: str, run_id: str) -> EnqueueResult:
         same_key = pending = None
         if new.idempotency_key is not None:
             same_key = self._first("run_by_idempotency_key", job_name=new.job_name, key=new.idempotency_key)
         if new.concurrency_key is not None:
             pending = self._first("pending_run_by_key", job_name=new.job_name, key=new.concurrency_key)
-        result = transitions.enqueue(new, self._ids.next(now), now, same_key=same_key, pending=pending)
+        result = transitions.enqueue(new, run_id, now, same_key=same_key, pending=pending)
         if result.disposition != "created":
             return result
         run, input, labels = result.run, encode(result.run.input), encode(dict(result.run.labels))
@@ -376,6 +394,11 @@ class SqliteStore:
         for name in ("delete_steps", "delete_logs", "delete_payloads", "delete_crash", "delete_run"):
             self._later(name, run_id=run_id)
         self._later("delete_progress", key=progress_key(run_id))
+
+
+def _age(rows: list[SqlRow]) -> tuple[str, str] | None:
+    """Return time and id of the one row that was read, or None."""
+    return (str(rows[0][0]), str(rows[0][1])) if rows else None
 
 
 def _json_list(values: tuple[str, ...]) -> str | None:

@@ -13,8 +13,10 @@ from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
 from durably_wasm import transitions
-from durably_wasm.models import EnqueueResult, NewRun, NewStep, Run, Step
+from durably_wasm.ids import Ulids
+from durably_wasm.models import EnqueueResult, Log, NewLog, NewRun, NewStep, Run, Step
 from durably_wasm.payloads import decode, encode
+from durably_wasm.stores.ages import Ages
 from durably_wasm.stores.calls import Outcome
 from durably_wasm.stores.epochs import check_epoch
 from durably_wasm.stores.operations import (
@@ -26,8 +28,10 @@ from durably_wasm.stores.operations import (
     ended_before,
     first,
     get,
+    last_log,
     leased_runs,
     new_records,
+    newest_run,
     oldest_pending,
     payloads_of,
     pending_with_key_of,
@@ -36,10 +40,12 @@ from durably_wasm.stores.operations import (
 from durably_wasm.stores.rows import (
     Record,
     crash_from_record,
+    log_from_record,
     progress_from_number,
     progress_key,
     progress_to_number,
     record_from_crash,
+    record_from_log,
     record_from_run,
     record_from_step,
     run_from_record,
@@ -129,16 +135,44 @@ def crash(runs: Mapping[str, Sequence[Operation]], reason: str, now: str) -> Tra
     return writes, failed
 
 
-def enqueue(new_runs: Sequence[NewRun], ids: Sequence[str], now: str) -> Transaction[list[EnqueueResult]]:
+def id_by_idempotency_key(job_name: str, key: str) -> Transaction[str | None]:
+    """Read the id of the run of a job with a key."""
+    [found] = yield [first("byIdempotencyKey", [job_name, key])]
+    return [], found[0]["id"] if found else None
+
+
+def create_log(log: NewLog, ids: Ulids) -> Transaction[Log]:
+    """Write a log line after the run's last one."""
+    [last] = yield [last_log(log.run_id)]
+    created_at, log_id = transitions.follow(_age(last), ids, log.created_at)
+    record = record_from_log(
+        Log(
+            id=log_id,
+            run_id=log.run_id,
+            step_name=log.step_name,
+            level=log.level,
+            message=log.message,
+            data=log.data,
+            created_at=created_at,
+        )
+    )
+    return [put("logs", record)], log_from_record(record)
+
+
+def enqueue(new_runs: Sequence[NewRun], now: str, ages: Ages, *, in_order: bool) -> Transaction[list[EnqueueResult]]:
     """Enqueue runs one after another, so that a later one meets the keys of an earlier one."""
     keys = [key for new in new_runs for key in _keys_of(new)]
-    found = yield [first(index, key) for index, key in keys]
+    reads_newest = in_order and ages.newest is None
+    [*found] = yield [*(first(index, key) for index, key in keys), *([newest_run()] if reads_newest else [])]
+    if reads_newest:
+        ages.newest = _age(found.pop())
     known = {(index, *key): _known(runs[0]) for (index, key), runs in zip(keys, found, strict=True) if runs}
     results = []
-    for new, run_id in zip(new_runs, ids, strict=True):
+    for new in new_runs:
+        created_at, run_id = ages.next(now, in_order=in_order)
         earlier = {index: known.get((index, *key)) for index, key in _keys_of(new)}
         result = transitions.enqueue(
-            new, run_id, now, same_key=earlier.get("byIdempotencyKey"), pending=earlier.get("byKey")
+            new, run_id, created_at, same_key=earlier.get("byIdempotencyKey"), pending=earlier.get("byKey")
         )
         results.append(result)
         if result.disposition == "created":
@@ -269,6 +303,10 @@ def _keys_of(new: NewRun) -> list[tuple[str, list[str]]]:
     if new.concurrency_key is not None:
         keys.append(("byKey", ["pending", new.job_name, new.concurrency_key]))
     return keys
+
+
+def _age(record: Record | None) -> tuple[str, str] | None:
+    return None if record is None else (record["createdAt"], record["id"])
 
 
 def _row(record: Record | None) -> Run | None:

@@ -12,6 +12,7 @@ from durably_wasm.stores import Store
 
 from .given import (
     CROWD,
+    ENDS,
     LATER,
     LEASE_MS,
     after,
@@ -202,3 +203,19 @@ ENDINGS: Mapping[str, Callable[[Store, Run, bool], Awaitable[bool]]] = {
     ),
     "cancel_run": lambda store, run, keep: store.cancel_run(run.id, after(9), keep_steps=keep),
 }
+
+
+async def a_run_neither_begins_before_it_was_triggered_nor_ends_before_it_began(store: Store) -> None:
+    for end in ENDS:
+        run = await enqueued(store, now=after(5_000))
+        if end == "cancelled":
+            assert await store.cancel_run(run.id, after(1_000))
+            assert (await again(store, run)).completed_at == after(5_000)
+            continue
+        got = await leased(store, run, now=after(1_000))
+        assert got.started_at == after(5_000)
+        if end == "completed":
+            assert await store.complete_run(run.id, got.lease_generation, None, after(2_000))
+        else:
+            assert await store.fail_run(run.id, got.lease_generation, RunError("boom"), after(2_000))
+        assert (await again(store, run)).completed_at == after(5_000)

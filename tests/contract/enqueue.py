@@ -8,7 +8,7 @@ from durably_wasm.errors import ConflictError
 from durably_wasm.models import Run
 from durably_wasm.stores import Store
 
-from .given import ALL, CROWD, ENDS, NOW, after, again, claimed, contents, enqueued, leased, new_run, raised
+from .given import ALL, CROWD, ENDS, LATER, NOW, after, again, claimed, contents, enqueued, leased, new_run, raised
 
 
 async def stores_a_pending_run_as_it_was_asked_for(store: Store) -> None:
@@ -299,3 +299,17 @@ async def the_items_of_a_batch_are_enqueued_one_after_another(store: Store) -> N
     assert results[0].run == pending
     assert results[1].run == known
     assert len(await store.get_runs(ALL)) == 4
+
+
+async def finds_a_run_by_its_idempotency_key(store: Store) -> None:
+    runs = [await enqueued(store, job_name=job, idempotency_key=key) for job in ("a", "b") for key in ("x", "xy")]
+    for run in runs:
+        assert run.idempotency_key is not None
+        assert await store.get_run_by_idempotency_key(run.job_name, run.idempotency_key) == await again(store, run)
+    assert await store.get_run_by_idempotency_key("a", "y") is None
+    assert await store.get_run_by_idempotency_key("c", "x") is None
+    assert await store.cancel_run(runs[0].id, LATER)
+    found = await store.get_run_by_idempotency_key("a", "x")
+    assert found is not None and found.status == "cancelled"
+    await store.delete_run(runs[0].id)
+    assert await store.get_run_by_idempotency_key("a", "x") is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from durably_wasm.models import Log, NewLog
 from durably_wasm.stores import Store
 
+from .epochs import OpenStore
 from .given import CROWD, LATER, NOW, after, claimed, enqueued, leased, logged
 
 
@@ -77,3 +78,11 @@ async def a_line_may_be_written_after_the_end(store: Store) -> None:
     assert await store.complete_run(run.id, run.lease_generation, None, after(1))
     second = await logged(store, run, now=after(2))
     assert await store.get_logs(run.id) == [first, second]
+
+
+async def lines_of_several_handles_keep_their_order_when_the_clock_goes_back(open_store: OpenStore) -> None:
+    first, second = await open_store(), await open_store()
+    run = await claimed(first)
+    lines = [await logged(store, run, now=after(-n)) for n in range(6) for store in (first, second)]
+    assert await first.get_logs(run.id) == lines
+    assert [line.created_at for line in lines] == [NOW] * 12

@@ -55,8 +55,24 @@ async def a_checkpoint_extends_the_lease_by_half_a_minute_unless_told(store: Sto
 async def a_failed_step_does_not_count_and_extends_the_lease_too(store: Store) -> None:
     run = await claimed(store)
     await checkpointed(store, run, name="parse", index=2, status="failed", error="boom", now=after(10))
-    expected = replace(run, current_step_index=3, lease_expires_at=after(30_010), updated_at=after(10))
+    expected = replace(run, lease_expires_at=after(30_010), updated_at=after(10))
     assert await again(store, run) == expected
+
+
+async def only_a_completed_step_moves_the_current_index(store: Store) -> None:
+    run = await claimed(store)
+    for index, status, current in ((0, "completed", 1), (4, "failed", 1), (2, "completed", 3), (4, "failed", 3)):
+        await checkpointed(store, run, name=f"step-{index}", index=index, status=status)
+        assert (await again(store, run)).current_step_index == current
+    await checkpointed(store, run, name="step-4", index=4)
+    assert (await again(store, run)).current_step_index == 5
+
+
+async def a_step_does_not_end_before_it_began(store: Store) -> None:
+    run = await claimed(store)
+    step = await checkpointed(store, run, started_at=after(5_000), now=after(1_000))
+    assert (step.started_at, step.completed_at) == (after(5_000), after(5_000))
+    assert await store.get_steps(run.id) == [step]
 
 
 async def the_current_index_follows_the_highest_step(store: Store) -> None:

@@ -23,6 +23,12 @@ WHERE (:statuses IS NULL OR runs.status IN (SELECT value FROM json_each(:statuse
 ORDER BY runs.created_at DESC, runs.id DESC
 LIMIT :limit OFFSET :offset;
 
+-- name: newest_run
+SELECT created_at, id FROM runs ORDER BY created_at DESC, id DESC LIMIT 1;
+
+-- name: last_log
+SELECT created_at, id FROM logs WHERE run_id = :run_id ORDER BY id DESC LIMIT 1;
+
 -- name: steps
 SELECT * FROM steps WHERE run_id = :run_id ORDER BY "index";
 

@@ -72,7 +72,7 @@ UPDATE runs SET
     lease_owner = :worker_id,
     lease_expires_at = :expires_at,
     lease_generation = lease_generation + 1,
-    started_at = coalesce(started_at, :now),
+    started_at = coalesce(started_at, max(:now, created_at)),
     updated_at = :now
 WHERE id = :id
 RETURNING *, (SELECT value FROM payloads WHERE run_id = :id AND kind = 'input'), NULL;
@@ -101,7 +101,7 @@ RETURNING id;
 -- name: checkpoint_step
 -- Returns no row when the lease is not held, or when the step is completed already: that one never changes.
 INSERT INTO steps (id, run_id, name, "index", status, output, error, started_at, completed_at)
-SELECT :id, :run_id, :name, :index, :status, :output, :error, :started_at, :now
+SELECT :id, :run_id, :name, :index, :status, :output, :error, :started_at, max(:now, :started_at)
 WHERE EXISTS (SELECT 1 FROM runs WHERE id = :run_id AND status = 'leased' AND lease_generation = :generation)
 ON CONFLICT (run_id, name) DO UPDATE SET
     "index" = excluded."index",
@@ -115,7 +115,7 @@ RETURNING id, name, error;
 
 -- name: checkpoint_run
 UPDATE runs SET
-    current_step_index = max(current_step_index, :index + 1),
+    current_step_index = CASE WHEN :status = 'completed' THEN max(current_step_index, :index + 1) ELSE current_step_index END,
     completed_step_count = completed_step_count + (:status = 'completed'),
     lease_expires_at = :expires_at,
     updated_at = :now
@@ -126,20 +126,20 @@ SELECT id FROM runs WHERE id = :run_id AND status = 'leased' AND lease_generatio
 
 -- name: complete
 UPDATE runs SET
-    status = 'completed', lease_owner = NULL, lease_expires_at = NULL, completed_at = :now, updated_at = :now
+    status = 'completed', lease_owner = NULL, lease_expires_at = NULL, completed_at = max(:now, coalesce(started_at, created_at)), updated_at = :now
 WHERE id = :id AND status = 'leased' AND lease_generation = :generation
 RETURNING id;
 
 -- name: fail
 UPDATE runs SET
-    status = 'failed', lease_owner = NULL, lease_expires_at = NULL, completed_at = :now, updated_at = :now,
+    status = 'failed', lease_owner = NULL, lease_expires_at = NULL, completed_at = max(:now, coalesce(started_at, created_at)), updated_at = :now,
     error = :error, error_type = :error_type, error_traceback = :error_traceback
 WHERE id = :id AND status = 'leased' AND lease_generation = :generation
 RETURNING id;
 
 -- name: cancel
 UPDATE runs SET
-    status = 'cancelled', lease_owner = NULL, lease_expires_at = NULL, completed_at = :now, updated_at = :now
+    status = 'cancelled', lease_owner = NULL, lease_expires_at = NULL, completed_at = max(:now, coalesce(started_at, created_at)), updated_at = :now
 WHERE id = :id AND status IN ('pending', 'leased')
 RETURNING id;
 

@@ -14,9 +14,10 @@ import { READS } from '../../shared/reads.js';
 /**
  * @typedef {{ op: 'get', store: string, key: IDBValidKey }} Get
  * @typedef {{ op: 'range', store: string, index: string | null, lower: IDBValidKey | null, upper: IDBValidKey | null, limit: number | null }} Range
+ * @typedef {{ op: 'last', store: string, index: string | null, lower: IDBValidKey | null, upper: IDBValidKey | null }} Last
  * @typedef {{ op: 'put', store: string, record: unknown }} Put
  * @typedef {{ op: 'delete', store: string, lower: IDBValidKey, upper: IDBValidKey }} Delete
- * @typedef {Get | Range} Read
+ * @typedef {Get | Range | Last} Read
  * @typedef {Put | Delete} Write
  * @typedef {Read | Write} Operation
  * @typedef {((number: number, found: string) => string) & { destroy(): void }} Decide  takes a transaction's number and JSON of what was found, returns JSON of a `Decision`, or of null where it raised
@@ -174,7 +175,7 @@ function performAll(transaction, operations, done) {
   operations.forEach((operation, position) => {
     const request = requestOf(transaction, operation);
     request.onsuccess = () => {
-      found[position] = request.result ?? null;
+      found[position] = (operation.op === 'last' ? request.result?.value : request.result) ?? null;
       if (--missing === 0) done(found);
     };
   });
@@ -191,7 +192,9 @@ function requestOf(transaction, operation) {
     case 'get':
       return store.get(operation.key);
     case 'range':
-      return (operation.index === null ? store : store.index(operation.index)).getAll(rangeOf(operation), operation.limit ?? undefined);
+      return sourceOf(store, operation).getAll(rangeOf(operation), operation.limit ?? undefined);
+    case 'last':
+      return sourceOf(store, operation).openCursor(rangeOf(operation), 'prev');
     case 'put':
       return store.put(operation.record);
     case 'delete':
@@ -201,7 +204,15 @@ function requestOf(transaction, operation) {
   }
 }
 
-/** @param {Range} range */
+/**
+ * @param {IDBObjectStore} store
+ * @param {Range | Last} read
+ */
+function sourceOf(store, { index }) {
+  return index === null ? store : store.index(index);
+}
+
+/** @param {Range | Last} range */
 function rangeOf({ lower, upper }) {
   if (lower === null) return upper === null ? null : IDBKeyRange.upperBound(upper, true);
   return upper === null ? IDBKeyRange.lowerBound(lower) : IDBKeyRange.bound(lower, upper);
