@@ -1,15 +1,20 @@
-"""The engine's options: their defaults and limits, in one place."""
+"""The engine's options and all durations that a caller gives: their defaults and limits, in one place."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
 from durably_wasm.errors import ValidationError
+from durably_wasm.payloads import short_repr
 
 Retention: TypeAlias = str | timedelta | None
+
+LONGEST_MS = 10**12  # some thirty years: a lease that begins today can be written as a date, and a timer can wait
+GRACE_MS = 5_000
 
 _RETENTION = re.compile(r"([1-9][0-9]{0,5})([dhm])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
@@ -33,12 +38,12 @@ class Options:
     exclusive: bool = False
 
     def __post_init__(self) -> None:
-        _check_integer("polling_interval_ms", self.polling_interval_ms, 1)
+        check_interval("polling_interval_ms", self.polling_interval_ms)
         _check_integer("max_concurrent_runs", self.max_concurrent_runs, 1, 1000)
-        _check_integer("lease_ms", self.lease_ms, 1)
-        _check_integer("lease_renew_interval_ms", self.lease_renew_interval_ms, 1)
         if self.max_claims_without_progress is not None:
             _check_integer("max_claims_without_progress", self.max_claims_without_progress, 1)
+        check_interval("lease_ms", self.lease_ms)
+        check_interval("lease_renew_interval_ms", self.lease_renew_interval_ms)
         retention(self.retain_runs)
 
 
@@ -52,11 +57,36 @@ def retention(option: Retention) -> timedelta | None:
         return timedelta(**{_UNITS[match[2]]: int(match[1])})
     if option is None or (isinstance(option, timedelta) and option > timedelta(0)):
         return option
-    raise ValidationError(f'retain_runs must be like "30d", "24h" or "60m", or a positive timedelta, not {option!r}')
+    forms = '"30d", "24h" or "60m", or a positive timedelta'
+    raise ValidationError(f"retain_runs must be like {forms}, not {short_repr(option)}")
+
+
+def check_interval(name: str, value: object) -> None:
+    """Check a duration that has to end: an integer of at least 1.
+
+    Raises:
+        ValidationError: It is none; the message names it.
+    """
+    _check_integer(name, value, 1, LONGEST_MS)
+
+
+def patience(name: str, value: float | None) -> int | None:
+    """Return how long to wait for something, 0 included, as a timer takes it; None for ever.
+
+    ``None`` and ``float("inf")`` mean for ever; more than `LONGEST_MS` is as long as that.
+
+    Raises:
+        ValidationError: It is no integer of at least 0; the message names it.
+    """
+    if value is None or (isinstance(value, float) and value == math.inf):
+        return None
+    if type(value) is int and value >= 0:
+        return min(value, LONGEST_MS)
+    raise ValidationError(f"{name} must be an integer of at least 0, None or infinity, not {short_repr(value)}")
 
 
 def _check_integer(name: str, value: object, least: int, most: int | None = None) -> None:
     if type(value) is int and value >= least and (most is None or value <= most):
         return
     span = f"from {least} to {most}" if most is not None else f"of at least {least}"
-    raise ValidationError(f"{name} must be an integer {span}, not {value!r}")
+    raise ValidationError(f"{name} must be an integer {span}, not {short_repr(value)}")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import FrozenInstanceError, asdict
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from durably_wasm import Durably, ValidationError, create_durably
-from durably_wasm.options import Options, Retention, retention
+from durably_wasm import Durably, Event, StepContext, ValidationError, create_durably, define_job
+from durably_wasm.clock import SystemClock
+from durably_wasm.options import LONGEST_MS, Options, Retention, retention
 from durably_wasm.stores import MemoryStore
+from durably_wasm.testing import FakeClock
+
+if TYPE_CHECKING:
+    from conftest import AtOnce, Settle
 
 DURATIONS = ["polling_interval_ms", "lease_ms", "lease_renew_interval_ms"]
+
+
+@define_job("job")
+async def nothing(step: StepContext) -> None: ...
 
 
 def make(**options: Any) -> Durably:
@@ -37,18 +48,24 @@ def test_options_are_immutable() -> None:
         Options().lease_ms = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("value", [1, 2, 1_000, 10**9])
+@pytest.mark.parametrize("value", [1, 2, 1_000, 10**9, LONGEST_MS])
 @pytest.mark.parametrize("name", DURATIONS)
 def test_a_duration_is_a_positive_integer(name: str, value: int) -> None:
     make(**{name: value})
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.0, 0.5, "1000", None, True, float("nan"), timedelta(seconds=1)], ids=repr)
+OTHER_DURATIONS = [
+    *(0, -1, 1.0, 0.5, "1000", b"1", None, True, float("nan"), float("inf"), -float("inf")),
+    *(timedelta(seconds=1), LONGEST_MS + 1, 10**15, 10**400, [1]),
+]
+
+
+@pytest.mark.parametrize("value", OTHER_DURATIONS, ids=lambda value: repr(value)[:20])
 @pytest.mark.parametrize("name", DURATIONS)
 def test_another_duration_is_refused(name: str, value: object) -> None:
-    with pytest.raises(ValidationError, match=f"^{name} must be an integer of at least 1, not ") as raised:
+    with pytest.raises(ValidationError, match=f"^{name} must be an integer from 1 to {LONGEST_MS}, not ") as raised:
         make(**{name: value})
-    assert str(raised.value).endswith(repr(value))
+    assert str(raised.value).endswith(repr(value)[-10:])
 
 
 @pytest.mark.parametrize("value", [1, 2, 999, 1000])
@@ -93,6 +110,82 @@ def test_other_retain_runs_are_refused(value: Any) -> None:
     with pytest.raises(ValidationError, match=r'^retain_runs must be like "30d", "24h" or "60m"') as raised:
         make(retain_runs=value)
     assert repr(value) in str(raised.value)
+
+
+@pytest.mark.parametrize("retained", [timedelta.max, timedelta(microseconds=1), "999999d"], ids=repr)
+async def test_the_longest_durations_let_runs_be_claimed_and_kept(
+    retained: Retention, clock: FakeClock, settle: Settle
+) -> None:
+    longest = dict.fromkeys(DURATIONS, LONGEST_MS)
+    durably = create_durably(MemoryStore(), clock=clock, jobs={"job": nothing}, retain_runs=retained, **longest)
+    troubles: list[Event] = []
+    durably.on("worker:error", troubles.append)
+    async with durably:
+        run = await durably.jobs.job.trigger()
+        ended = await durably.wait_for_run(run.id, timeout_ms=10**400)
+        clock.advance(10_000)
+        await settle()
+    assert ended.status == "completed"
+    assert troubles == []
+
+
+class TestWaiting:
+    @pytest.mark.parametrize(
+        "value", [value for value in OTHER_DURATIONS if value is not None], ids=lambda value: repr(value)[:20]
+    )
+    async def test_another_polling_interval_is_refused(self, value: Any, at_once: AtOnce) -> None:
+        durably = make(jobs={"job": nothing})
+        run = await durably.jobs.job.trigger()
+        with pytest.raises(ValidationError, match=r"^polling_interval_ms must be "):
+            await at_once(durably.wait_for_run(run.id, polling_interval_ms=value))
+        with pytest.raises(ValidationError, match=r"^polling_interval_ms must be "):
+            await at_once(durably.jobs.job.trigger_and_wait(polling_interval_ms=value))
+        assert len(await durably.get_runs()) == 1
+
+    @pytest.mark.parametrize(
+        "value", [-1, -(10**15), 0.5, 1.0, float("nan"), -float("inf"), "1000", True, False, timedelta(1)], ids=repr
+    )
+    async def test_another_timeout_is_refused(self, value: Any, at_once: AtOnce) -> None:
+        durably = make(jobs={"job": nothing})
+        run = await durably.jobs.job.trigger()
+        with pytest.raises(ValidationError, match=r"^timeout_ms must be "):
+            await at_once(durably.wait_for_run(run.id, timeout_ms=value))
+        with pytest.raises(ValidationError, match=r"^timeout_ms must be "):
+            await at_once(durably.jobs.job.trigger_and_wait(timeout_ms=value))
+        assert len(await durably.get_runs()) == 1
+
+    @pytest.mark.parametrize("value", [None, float("inf"), 10**15, 10**400, 2**31], ids=lambda value: repr(value)[:20])
+    async def test_a_long_timeout_is_waited_for(self, value: Any, clock: FakeClock, settle: Settle) -> None:
+        durably = create_durably(MemoryStore(), clock=clock, jobs={"job": nothing})
+        run = await durably.jobs.job.trigger()
+        waiting = asyncio.create_task(durably.wait_for_run(run.id, timeout_ms=value, polling_interval_ms=10**12))
+        await settle()
+        clock.advance(2**31 - 1)
+        await settle()
+        assert not waiting.done()
+        await durably.process_one()
+        await settle()
+        assert waiting.done() and waiting.result().status == "completed"
+
+
+class TestSystemClock:
+    """A browser's timer fires at once when it is set to more than 31 bits of milliseconds."""
+
+    @pytest.mark.parametrize("ms", [2**31, 2**31 + 5, 10**12, 10**400], ids=lambda ms: repr(ms)[:12])
+    async def test_waits_in_parts_that_a_timer_can_wait(self, ms: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        slept: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 3:
+                raise TimeoutError
+
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        with suppress(TimeoutError):
+            await SystemClock().sleep(ms)
+        assert max(slept) == (2**31 - 1) / 1000
+        if ms < 2**32:
+            assert sum(slept) * 1000 == pytest.approx(ms)
 
 
 @pytest.mark.parametrize("labels", [object(), 5], ids=["object", "5"])
