@@ -27,7 +27,7 @@ from durably_wasm.models import (
 from durably_wasm.payloads import JsonValue
 from durably_wasm.schema import explain
 from durably_wasm.triggering import Triggering
-from durably_wasm.waiting import OnLog, OnProgress, wait_for_run
+from durably_wasm.waiting import OnLog, OnProgress, check_wait, wait_for_run
 
 _FIELDS = [field.name for field in fields(Run)]
 
@@ -75,7 +75,7 @@ class JobHandle(Generic[In, Out]):
             ValidationError: The input, a key or a label is wrong; nothing is stored.
             ConflictError: A pending run has the concurrency key.
         """
-        new = self._triggering.new_run(
+        new = await self._triggering.new_run(
             self.name,
             self._definition.input_to_json(input),
             idempotency_key=idempotency_key,
@@ -111,7 +111,7 @@ class JobHandle(Generic[In, Out]):
 
         Otherwise as `trigger`; the result's values are JSON too. A call with the id of an earlier one changes nothing.
         """
-        new = self._triggering.new_run(self.name, self._definition.check_json_input(input), **options)
+        new = await self._triggering.new_run(self.name, self._definition.check_json_input(input), **options)
         result = await self._triggering.enqueue(new, call_id)
         return TriggerResult(**_values(result.run), disposition=result.disposition)
 
@@ -119,7 +119,7 @@ class JobHandle(Generic[In, Out]):
         self,
         input: In | Mapping[str, object] | None = None,
         *,
-        timeout_ms: int | None = None,
+        timeout_ms: float | None = None,
         polling_interval_ms: int | None = None,
         on_progress: OnProgress | None = None,
         on_log: OnLog | None = None,
@@ -129,6 +129,7 @@ class JobHandle(Generic[In, Out]):
         labels: Mapping[str, str] | None = None,
     ) -> WaitResult[Out]:
         """Trigger a run and return its output once it is completed; see `trigger` and `Durably.wait_for_run`."""
+        check_wait(timeout_ms, polling_interval_ms)  # before anything is stored
         triggered = await self.trigger(
             input,
             idempotency_key=idempotency_key,
@@ -155,20 +156,25 @@ class JobHandle(Generic[In, Out]):
     ) -> list[EnqueueResult]:
         if not isinstance(items, Sequence) or isinstance(items, str | bytes):
             raise ValidationError(f"A batch is a list of items, not {items!r}")
-        new_runs = [self._new_run_at(index, item, check) for index, item in enumerate(items)]
+        new_runs: list[NewRun] = []
+        for index, item in enumerate(items):
+            new_runs.append(await self._new_run_at(index, item, check, new_runs))
         return await self._triggering.enqueue_many(new_runs, call_id) if new_runs else []
 
-    def _new_run_at(self, index: int, item: object, check: Callable[[Any], JsonValue]) -> NewRun:
+    async def _new_run_at(
+        self, index: int, item: object, check: Callable[[Any], JsonValue], before: Sequence[NewRun]
+    ) -> NewRun:
         if not isinstance(item, TriggerItem):
             item = TriggerItem(item)
         try:
-            return self._triggering.new_run(
+            return await self._triggering.new_run(
                 self.name,
                 check(item.input),
                 idempotency_key=item.idempotency_key,
                 concurrency_key=item.concurrency_key,
                 coalesce=item.coalesce,
                 labels=item.labels,
+                before=before,
             )
         except ValidationError as error:
             raise ValidationError(f"{error} (at index {index})") from error

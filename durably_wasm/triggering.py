@@ -29,7 +29,7 @@ class Triggering:
         self._labels = labels
         self._wake = wake
 
-    def new_run(
+    async def new_run(
         self,
         job_name: str,
         input: JsonValue,
@@ -38,13 +38,37 @@ class Triggering:
         concurrency_key: str | None = None,
         coalesce: Coalesce | None = None,
         labels: Mapping[str, str] | None = None,
+        before: Sequence[NewRun] = (),
     ) -> NewRun:
-        """Check what comes with a validated input.
+        """Check what comes with a validated input, unless the idempotency key leads to a run that is there.
+
+        `before` are the runs that are stored along with this one, and before it.
 
         Raises:
             ValidationError: A key, a label or `coalesce` is wrong; the message names it.
         """
         idempotency_key = _checked_key("idempotency_key", idempotency_key)
+        try:
+            return self._checked(job_name, input, idempotency_key, concurrency_key, coalesce, labels)
+        except ValidationError:
+            if idempotency_key is None or not await self._leads_to_a_run(job_name, idempotency_key, before):
+                raise
+            return NewRun(job_name, input, idempotency_key)
+
+    async def _leads_to_a_run(self, job_name: str, idempotency_key: str, before: Sequence[NewRun]) -> bool:
+        if any((new.job_name, new.idempotency_key) == (job_name, idempotency_key) for new in before):
+            return True
+        return await self._environment.store.get_run_by_idempotency_key(job_name, idempotency_key) is not None
+
+    def _checked(
+        self,
+        job_name: str,
+        input: JsonValue,
+        idempotency_key: str | None,
+        concurrency_key: str | None,
+        coalesce: Coalesce | None,
+        labels: Mapping[str, str] | None,
+    ) -> NewRun:
         concurrency_key = _checked_key("concurrency_key", concurrency_key)
         if coalesce not in (None, "skip"):
             raise ValidationError(f'coalesce must be "skip" or None, not {coalesce!r}')
@@ -52,7 +76,7 @@ class Triggering:
             raise ValidationError("coalesce needs a concurrency_key: it joins the pending run that has the same one")
         return NewRun(job_name, input, idempotency_key, concurrency_key, coalesce, self._checked_labels(labels))
 
-    def repetition(self, run: Run, job: JobDefinition[Any, Any]) -> NewRun:
+    async def repetition(self, run: Run, job: JobDefinition[Any, Any]) -> NewRun:
         """Return what triggers an ended run again: labels and concurrency key are kept, the idempotency key is not.
 
         Raises:
@@ -65,7 +89,7 @@ class Triggering:
             raise ValidationError(f"Cannot retrigger run {run.id}: {error}") from error
         if run.status not in TERMINAL:
             raise ConflictError(f"Cannot retrigger run {run.id}: it is {run.status}")
-        return self.new_run(run.job_name, input, concurrency_key=run.concurrency_key, labels=run.labels)
+        return await self.new_run(run.job_name, input, concurrency_key=run.concurrency_key, labels=run.labels)
 
     async def enqueue(self, new: NewRun, call_id: str | None = None) -> EnqueueResult:
         """Store a run, tell of it and wake the worker."""
@@ -79,7 +103,8 @@ class Triggering:
         """
         environment = self._environment
         results = await with_room(
-            environment, lambda: environment.store.enqueue_many(new_runs, environment.now(), call_id=call_id)
+            environment,
+            lambda: environment.store.enqueue_many(new_runs, environment.now(), call_id=call_id, in_order=True),
         )
         for new, result in zip(new_runs, results, strict=True):
             if not result.is_repeated:

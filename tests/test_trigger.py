@@ -10,7 +10,16 @@ import pytest
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from durably_wasm import ConflictError, Run, StepContext, StoreError, TriggerResult, ValidationError, define_job
+from durably_wasm import (
+    ConflictError,
+    Run,
+    StepContext,
+    StoreError,
+    TriggerItem,
+    TriggerResult,
+    ValidationError,
+    define_job,
+)
 from durably_wasm.events import Event
 from durably_wasm.stores import MemoryStore
 from durably_wasm.testing import FakeClock
@@ -343,3 +352,59 @@ class TestTelling:
         run = await durably.get_run(result.id)
         assert run is not None and run.status == "completed"
         await at_once(durably.stop())
+
+
+class TestIdempotentHit:
+    """A hit is looked up before labels, concurrency and coalescing are looked at."""
+
+    OTHERS: tuple[dict[str, Any], ...] = (
+        {"labels": {"not a key!": "x"}},
+        {"labels": {"a": 1}},
+        {"labels": 5},
+        {"concurrency_key": ""},
+        {"concurrency_key": 5},
+        {"coalesce": "skip"},
+        {"coalesce": "never", "concurrency_key": "k"},
+    )
+
+    @pytest.mark.parametrize("other", OTHERS, ids=repr)
+    async def test_returns_the_run_whatever_else_is_given(self, engine: Engine, other: dict[str, Any]) -> None:
+        durably = engine(HIT)
+        first = await durably.jobs.hit.trigger(1, idempotency_key="k", labels={"a": "b"})
+        again = await durably.jobs.hit.trigger(2, idempotency_key="k", **other)
+        assert (again.id, again.disposition, again.labels, again.input) == (first.id, "idempotent", {"a": "b"}, 1)
+        json = await durably.jobs.hit.trigger_json(2, idempotency_key="k", **other)
+        assert (json.id, json.disposition) == (first.id, "idempotent")
+        batch = await durably.jobs.hit.batch_trigger([3, TriggerItem(4, idempotency_key="k", **other)])
+        assert [run.disposition for run in batch] == ["created", "idempotent"]
+
+    @pytest.mark.parametrize("other", OTHERS, ids=repr)
+    async def test_is_needed_for_that(self, engine: Engine, other: dict[str, Any]) -> None:
+        durably = engine(HIT)
+        await durably.jobs.hit.trigger(1, idempotency_key="k")
+        for key in ({"idempotency_key": "another"}, {}):
+            with pytest.raises(ValidationError):
+                await durably.jobs.hit.trigger(2, **key, **other)
+            with pytest.raises(ValidationError, match=r"at index 1"):
+                await durably.jobs.hit.batch_trigger([3, TriggerItem(4, **key, **other)])
+        assert len(await durably.get_runs()) == 1
+
+    async def test_may_be_an_earlier_item_of_the_batch(self, engine: Engine) -> None:
+        durably = engine(HIT)
+        first, second = await durably.jobs.hit.batch_trigger(
+            [TriggerItem(1, idempotency_key="k"), TriggerItem(2, idempotency_key="k", labels={"": ""})]
+        )
+        assert (first.id, first.disposition) == (second.id, "created")
+        assert second.disposition == "idempotent"
+
+    async def test_does_not_excuse_the_input_or_the_key(self, engine: Engine) -> None:
+        durably = engine(HIT)
+        await durably.jobs.hit.trigger(1, idempotency_key="k")
+        with pytest.raises(ValidationError):
+            await durably.jobs.hit.trigger("no number", idempotency_key="k", labels={"": ""})
+        with pytest.raises(ValidationError, match="idempotency_key"):
+            await durably.jobs.hit.trigger(1, idempotency_key="", labels={"": ""})
+
+
+@define_job("hit")
+async def HIT(step: StepContext, input: int) -> None: ...
