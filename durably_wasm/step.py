@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
+import sys
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from durably_wasm.attempt import Attempt
 from durably_wasm.cancellation import cancel_and_wait, to_its_end
 from durably_wasm.errors import StopExecution, ValidationError, message_of
 from durably_wasm.events import LogWrite, RunProgress, StepCancel, StepComplete, StepFail, StepStart
+from durably_wasm.exits import TaskExit, interrupt_in
 from durably_wasm.identifiers import check_identifier
-from durably_wasm.models import LogLevel, NewStep, Progress, Step, to_iso
+from durably_wasm.models import LogLevel, NewStep, Progress, Step
 from durably_wasm.payloads import JsonValue, short_repr, to_json
 from durably_wasm.schema import Schema, explain, schema_of, schema_of_result
 
@@ -104,10 +104,10 @@ class StepContext:
             ValidationError: A number is none, or not finite, or the message is not text.
         """
         for value in (current, total):
-            if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
-                raise ValidationError(f"progress takes finite numbers, not {value!r}")
+            if value is not None and not (isinstance(value, int | float) and abs(value) <= sys.float_info.max):
+                raise ValidationError(f"progress takes finite numbers, not {short_repr(value)}")
         if message is not None and not isinstance(message, str):
-            raise ValidationError(f"progress takes text as its message, not {message!r}")
+            raise ValidationError(f"progress takes text as its message, not {short_repr(message)}")
         self._progress.set(Progress(current, total, message))
 
     def is_aborted(self) -> bool:
@@ -143,6 +143,8 @@ class StepLog:
         self._write("error", message, data)
 
     def _write(self, level: LogLevel, message: str, data: object) -> None:
+        if self._attempt.is_abandoned:
+            return
         self._attempt.emitter.emit(
             LogWrite(
                 **self._attempt.fields,
@@ -155,7 +157,7 @@ class StepLog:
 
 
 class ProgressWriter:
-    """Stores the newest progress, at most ten times a second, and tells of each stored one."""
+    """Tells of each progress at once, and stores the newest, at most ten times a second."""
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
@@ -163,7 +165,10 @@ class ProgressWriter:
         self._writer: asyncio.Task[None] | None = None
 
     def set(self, progress: Progress) -> None:
-        """Take a new value; it is stored soon."""
+        """Tell of a new value, and store it soon; of a run that was stopped or has ended there is none."""
+        if self._attempt.stopped is not None or self._attempt.has_ended:
+            return
+        self._attempt.emitter.emit(RunProgress(**self._attempt.fields, progress=progress))
         self._newest = progress
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_while_there_is_news())
@@ -184,12 +189,9 @@ class ProgressWriter:
         if progress is None or self._attempt.stopped is not None:
             return
         try:
-            written = await self._attempt.write_progress(progress)
+            await self._attempt.write_progress(progress)
         except Exception as error:  # a run does not fail of its progress
             self._attempt.report(error, "progress")
-            return
-        if written:
-            self._attempt.emitter.emit(RunProgress(**self._attempt.fields, progress=progress))
 
 
 class _StepExecution:
@@ -199,7 +201,8 @@ class _StepExecution:
         self._attempt = attempt
         self._name = name
         self._index = index
-        self._started: datetime = attempt.clock.now()
+        self._since = attempt.now()
+        self._started = attempt.monotonic()
 
     async def execute(self, call: Callable[[], object], find_schema: Callable[[], Schema[T]]) -> T:
         self._attempt.emitter.emit(StepStart(**self._attempt.fields, step_name=self._name, step_index=self._index))
@@ -215,13 +218,15 @@ class _StepExecution:
                 self._cancel()
             else:
                 await to_its_end(self._fail(error))
+            if isinstance(error, SystemExit | KeyboardInterrupt) and asyncio.current_task() is not self._attempt.job:
+                raise TaskExit(error) from error
             raise
         await to_its_end(self._complete(value))
         return read_back
 
     def _is_stopped_by(self, error: BaseException) -> bool:
         """Say whether an error is the step's being stopped: not a stray CancelledError, but any cleanup that failed."""
-        if self._attempt.stopped is not None or isinstance(error, StopExecution):
+        if self._attempt.stopped is not None or isinstance(error, StopExecution) or interrupt_in(error):
             return True
         task = asyncio.current_task()
         return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
@@ -240,14 +245,14 @@ class _StepExecution:
         except Exception as error:  # the store refuses this result for ever
             await self._fail(error)
             raise
-        duration = self._attempt.clock.now() - self._started
+        duration = self._attempt.monotonic() - self._started
         self._attempt.emitter.emit(
             StepComplete(
                 **self._attempt.fields,
                 step_name=self._name,
                 step_index=self._index,
                 output=step.output,
-                duration=round(duration.total_seconds() * 1000),
+                duration=round(duration),
             )
         )
 
@@ -269,11 +274,9 @@ class _StepExecution:
             raise
 
     def _cancel(self) -> None:
+        if not self._attempt.is_running(self._name):  # it was abandoned, and that was told
+            return
         self._attempt.emitter.emit(StepCancel(**self._attempt.fields, step_name=self._name, step_index=self._index))
-
-    @property
-    def _since(self) -> str:
-        return to_iso(self._started)
 
 
 def _result_schema(name: str, fn: Callable[..., object], returns: Any) -> Schema[Any]:

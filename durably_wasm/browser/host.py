@@ -20,16 +20,21 @@ from durably_wasm.browser.messages import (
 )
 from durably_wasm.browser.modules import load_jobs
 from durably_wasm.cancellation import start
+from durably_wasm.clock import SystemClock
 from durably_wasm.durably import Durably, create_durably
-from durably_wasm.errors import NotFoundError
+from durably_wasm.errors import NotFoundError, ValidationError
 from durably_wasm.events import Event, WorkerError
 from durably_wasm.handle import JobHandle
 from durably_wasm.models import EnqueueResult, TriggerItem
+from durably_wasm.options import GRACE_MS
 from durably_wasm.plugins import with_log_persistence
+from durably_wasm.progress_frames import ProgressFrames
 from durably_wasm.stores import SqliteStore, Store, calls, migrations
 from durably_wasm.stores.adoption import adopt
 
 Params = Mapping[str, Any]
+
+_LEAST_GRACE_MS = 300  # that a job's cleanup takes turns of the event loop, and of the database, is no reason to end it
 
 STORES: dict[str, Callable[..., Store]] = {"indexeddb": IndexedDbStore, "sqlite": WaSqliteStore}
 
@@ -38,13 +43,22 @@ class Host:
     """One engine for one page's worker.
 
     `post(text)` sends the JSON of a message, `enter(stage)` tells the stage of the boot, and `fail(text)` ends the
-    worker with the JSON of an error.
+    worker with the JSON of an error. `replace()` has the page put another worker in the place of this one, in which an
+    abandoned job may go on for ever.
     """
 
-    def __init__(self, post: Callable[[str], None], enter: Callable[[str], None], fail: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        post: Callable[[str], None],
+        enter: Callable[[str], None],
+        fail: Callable[[str], None],
+        replace: Callable[[], None],
+    ) -> None:
         self._post = post
         self._enter = enter
         self._fail = fail
+        self._replace = replace
+        self._progress = ProgressFrames(self._post_event, SystemClock())
         self._durably: Durably | None = None
         self._answering: set[asyncio.Task[None]] = set()
         self._applying: dict[str, asyncio.Event] = {}
@@ -130,6 +144,7 @@ class Host:
         store = STORES[params["store"]](params["database"], params["durability"])
         durably = create_durably(store, exclusive=True, **options)
         durably.use(with_log_persistence()).on("*", self._forward)
+        durably.on_abandoned(lambda run_id: self._replace())
         self._enter("store")
         await durably.migrate()
         self._enter("jobs")
@@ -169,9 +184,12 @@ class Host:
             return self.OUTCOMES[method](outcome)
         return await self.METHODS[method](self, self._durably, {**call["params"], "call_id": call["id"]})
 
-    def _forward(self, event: Event) -> None:
+    def _post_event(self, event: Event) -> None:
         epoch = self._durably and self._durably.epoch
         self._post(json.dumps({"type": "event", "epoch": epoch, "event": to_message(event)}))
+
+    def _forward(self, event: Event) -> None:
+        self._progress.pass_on(event)
         if self._durably and self._durably.failure:
             self._fail(json.dumps(error_to_message(self._durably.failure)))
 
@@ -192,14 +210,16 @@ class Host:
         ]
 
     async def _cancel(self, durably: Durably, params: Params) -> object:
-        await durably.cancel(params["id"], call_id=params["call_id"])
+        grace_ms = params.get("graceMs", GRACE_MS)
+        patience = None if grace_ms is None else max(round(grace_ms), _LEAST_GRACE_MS)
+        await durably.cancel(_run_id(params), grace_ms=patience, call_id=params["call_id"])
         return None
 
     async def _retrigger(self, durably: Durably, params: Params) -> object:
-        return to_message(await durably.retrigger(params["id"], call_id=params["call_id"]))
+        return to_message(await durably.retrigger(_run_id(params), call_id=params["call_id"]))
 
     async def _delete_run(self, durably: Durably, params: Params) -> object:
-        await durably.delete_run(params["id"], call_id=params["call_id"])
+        await durably.delete_run(_run_id(params), call_id=params["call_id"])
         return None
 
     async def _purge_runs(self, durably: Durably, params: Params) -> object:
@@ -233,6 +253,14 @@ class Host:
         "trigger": lambda outcome: _triggered(calls.ENQUEUED.read(outcome))[0],
         "batchTrigger": lambda outcome: _triggered(calls.ENQUEUED.read(outcome)),
     }
+
+
+def _run_id(params: Params) -> str:
+    """Return the run's id; IndexedDB takes no key of every type, and would refuse another for ever."""
+    run_id = params["id"]
+    if isinstance(run_id, str):
+        return run_id
+    raise ValidationError(f"A run's id must be text, not {run_id!r}")
 
 
 def _triggered(results: list[EnqueueResult]) -> list[dict[str, Any]]:
