@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypedDict, TypeVar
 
-from durably_wasm.cancellation import cancel_and_wait
 from durably_wasm.clock import event_or_sleep
 from durably_wasm.environment import Environment
 from durably_wasm.errors import ConflictError, LeaseLost, RunCancelled, StopExecution, StoreError, message_of
@@ -42,8 +41,11 @@ class Attempt:
         self.emitter = environment.emitter
         self.clock = environment.clock
         self.now = environment.now
+        self.monotonic = environment.monotonic
         self.stopped: StopExecution | None = None
         self.failed_step_name: str | None = None
+        self.is_abandoned = False
+        self.job: asyncio.Task[object] | None = None  # the task of the job's function
         self._ended = False
         self._idle: asyncio.Event | None = None  # since `pause`: set when no step is running
         self._stopping = asyncio.Event()
@@ -84,6 +86,11 @@ class Attempt:
             raise self.stopped
         if self._ended:
             raise StopExecution(f"The job of run {self.run.id} has ended")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no further step may begin."""
+        return self._ended
 
     def is_completed(self, name: str) -> bool:
         """Say whether a step of this name has its result in the store."""
@@ -137,11 +144,25 @@ class Attempt:
             await self._stopping.wait()
             self.raise_if_stopped()
 
-    async def end_steps(self) -> None:
-        """Begin no more steps, and cancel and await those that the job left running in tasks of their own."""
+    def end_steps(self) -> list[asyncio.Task[object]]:
+        """Begin no more steps, cancel those that the job left running in tasks of their own, and return these tasks."""
         self._ended = True
-        while left := [task for task in self._running.values() if task is not None and not task.done()]:
-            await cancel_and_wait(*left)
+        left = [task for task in self._running.values() if task is not None and not task.done()]
+        for task in left:
+            task.cancel()
+        return left
+
+    def abandon(self) -> list[tuple[str, int]]:
+        """Forget the steps that are running, and return their names and indexes. They can neither write nor tell."""
+        self._ended = self.is_abandoned = True
+        running = [(name, self._indexes[name]) for name in self._running]
+        for name in list(self._running):
+            self.end(name)
+        return running
+
+    def is_running(self, name: str) -> bool:
+        """Say whether a step of this name is running, and was not abandoned."""
+        return name in self._running
 
     async def persist(self, new: NewStep) -> Step:
         """Checkpoint a step.
@@ -165,13 +186,13 @@ class Attempt:
         """Let the event loop run now and then, however fast the steps are."""
         await self._breather.breathe_if_due()
 
-    async def write_progress(self, progress: Progress) -> bool:
-        """Store the progress; False when refused.
+    async def write_progress(self, progress: Progress) -> None:
+        """Store the progress, unless the lease was lost.
 
         Raises:
             StoreError: The database refused.
         """
-        return await self._store.update_progress(self.run.id, self.run.lease_generation, progress, self.now())
+        await self._store.update_progress(self.run.id, self.run.lease_generation, progress, self.now())
 
     async def end_run(self, write: Callable[[], Awaitable[bool]], status: str) -> bool:
         """Write the run's end and say whether it has that status by this attempt.

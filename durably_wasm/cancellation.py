@@ -5,11 +5,20 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from types import coroutine
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class Sleeper(Protocol):
+    """The part of a `Clock` that a timer needs."""
+
+    async def sleep(self, ms: int) -> None:
+        """Return `ms` milliseconds later."""
+        ...
 
 
 class _Future(Protocol):
@@ -55,7 +64,11 @@ class _Drive:
                 if self._cancelled is not None:
                     raise self._cancelled from failure
                 raise
-            error = yield from self._wait(waits_for)
+            error = yield from self._wait_shielded(waits_for)
+
+    def _wait_shielded(self, future: Any) -> Generator[object, None, BaseException | None]:
+        with _shield_of_anyio():
+            return (yield from self._wait(future))
 
     def _wait(self, future: Any) -> Generator[object, None, BaseException | None]:
         """Wait for a future, or for a turn of the event loop, and return what is to be raised in the work."""
@@ -71,6 +84,19 @@ class _Drive:
         except BaseException as error:  # the future failed, or nobody awaits this any more
             return error
         return None
+
+
+def _shield_of_anyio() -> AbstractContextManager[object]:
+    """Tell anyio, where the process uses it, that its cancellations wait.
+
+    A scope of anyio's cancels its tasks again in each turn of the event loop until they have ended, which keeps the
+    processor busy for as long as one of them does not obey; unless it waits in a shielded scope.
+    """
+    anyio = sys.modules.get("anyio")
+    if anyio is None:
+        return nullcontext()
+    shield: AbstractContextManager[object] = anyio.CancelScope(shield=True)
+    return shield
 
 
 class _Wait:
@@ -103,6 +129,38 @@ async def cancel_and_wait(*tasks: asyncio.Task[object]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()
+
+
+class Grace:
+    """The time that tasks have to end which were cancelled, and may swallow that."""
+
+    def __init__(self, clock: Sleeper, monotonic: Callable[[], float]) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._timers: list[asyncio.Task[None]] = []
+
+    def begin(self, ms: int | None) -> None:
+        """Let the grace end in `ms` milliseconds, or earlier if it was to; None: never."""
+        if ms is not None and not self._over.done():
+            self._timers.append(asyncio.create_task(self._count(ms, self._monotonic())))
+
+    async def wait_for(self, *tasks: asyncio.Task[Any]) -> bool:
+        """Return whether the tasks have ended: when they have, or when the grace is over."""
+        while left := [task for task in tasks if not task.done()]:
+            if self._over.done():
+                return False
+            await asyncio.wait([*left, self._over], return_when=asyncio.FIRST_COMPLETED)
+        return True
+
+    async def end(self) -> None:
+        """Count no more."""
+        await cancel_and_wait(*self._timers)
+
+    async def _count(self, ms: int, since: float) -> None:
+        await self._clock.sleep(max(0, ms - round(self._monotonic() - since)))
+        if not self._over.done():
+            self._over.set_result(None)
 
 
 def start(work: Coroutine[object, object, T]) -> asyncio.Task[T]:

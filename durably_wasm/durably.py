@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from durably_wasm.clock import Breather, Clock, SystemClock
+from durably_wasm.clock import Breather, Clock, SystemClock, monotonic_of
 from durably_wasm.environment import Environment
 from durably_wasm.errors import ConflictError, NotFoundError, RunCancelled, StoreError, ValidationError
 from durably_wasm.events import Emitter, ErrorContext, ErrorListener, Event, Listener, RunCancel
@@ -18,10 +18,11 @@ from durably_wasm.job import JobDefinition
 from durably_wasm.maintenance import Maintenance
 from durably_wasm.managing import delete_run, existing, outcome_of, purge_runs
 from durably_wasm.models import Log, OneOrMore, Run, RunFilter, Step
-from durably_wasm.options import Options, Retention
+from durably_wasm.options import GRACE_MS, Options, Retention, patience
 from durably_wasm.processing import Processing
 from durably_wasm.room import with_room
 from durably_wasm.schema import UNDECLARED, schema_of
+from durably_wasm.slots import Slots, occupied_slot
 from durably_wasm.stores import Store
 from durably_wasm.stores.calls import ENQUEUED
 from durably_wasm.subscribing import subscribe
@@ -112,7 +113,14 @@ class Durably:
         self._options = options
         self._emitter = Emitter(clock)
         self._environment = Environment(
-            store=store, clock=clock, emitter=self._emitter, options=options, breather=Breather(), end=self._end
+            store=store,
+            clock=clock,
+            emitter=self._emitter,
+            options=options,
+            breather=Breather(),
+            end=self._end,
+            monotonic=monotonic_of(clock),
+            slots=Slots(lambda: self._worker.fill()),
         )
         self._handles: dict[str, JobHandle[Any, Any]] = {}
         self._by_name: dict[str, JobHandle[Any, Any]] = {}
@@ -121,11 +129,13 @@ class Durably:
         self.jobs = Jobs(self._handles)
         self._processing = Processing(self._environment, self._by_name, wake=lambda: self._worker.wake())
         self._worker = Worker(
-            self.process_one,
+            self._process_one,
             self._maintain,
             clock=clock,
+            monotonic=self._environment.monotonic,
             polling_interval_ms=options.polling_interval_ms,
-            slots=options.max_concurrent_runs,
+            size=options.max_concurrent_runs,
+            slots=self._environment.slots,
             waits_for_store=lambda: self._processing.waits_for_store,
             report=lambda error: self.report(error, "store" if getattr(error, "is_full", False) else "claim"),
         )
@@ -177,7 +187,14 @@ class Durably:
             self._worker.start()
 
     async def stop(self) -> None:
-        """Claim nothing more, and return when the runs in flight have ended; they are not aborted."""
+        """Claim nothing more, and return when the runs in flight have ended; they are not aborted.
+
+        A run that waits for one that is not in flight gives its lease back instead.
+
+        Raises:
+            ConflictError: A job of this engine, or a task that it has started, calls this: it would wait for itself.
+        """
+        self._check_not_inside("stop")
         await self._worker.stop()
         await self._emitter.drain()
 
@@ -185,8 +202,12 @@ class Durably:
         """Claim nothing more, let the steps that are running end, and give the runs' leases back.
 
         Another engine goes on with these runs at their next step.
+
+        Raises:
+            ConflictError: A job of this engine calls this.
         """
-        self._worker.end_claims()
+        self._check_not_inside("hand over")
+        self._worker.end_claims(keeps_runs=False)
         await self._processing.pause()
         await self._worker.cancel()
         await self._emitter.drain()
@@ -206,23 +227,35 @@ class Durably:
     async def process_one(self, worker_id: str | None = None) -> bool:
         """Claim a run and execute it to its end; say whether there was one.
 
-        Cancelling this stops the job and gives the run's lease back.
+        While that run waits for another one, further runs that are due are executed, to their ends too. Cancelling this
+        stops the job and gives the run's lease back.
 
         Raises:
             StoreError: The claim failed, or `failure`.
+            KeyboardInterrupt: The job was interrupted; its run's lease was given back.
         """
-        if self.failure is not None:  # a claim might succeed all the same, and its run could not go on
-            raise self.failure
-        return await self._processing.process_one(worker_id or self.worker_id, self.epoch)
+        try:
+            processed = await self._process_one(worker_id)
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            if not self._worker.is_running:
+                await self._worker.cancel_loops()
+            raise
+        if not self._worker.is_running and occupied_slot(self._environment.slots) is None:
+            await self._worker.finish_lent()
+        return processed
 
     async def process_until_idle(self, worker_id: str | None = None, max_runs: int | None = None) -> int:
-        """Process runs one after another until none is due, or `max_runs` were; return how many."""
+        """Process runs one after another until none is due, or `max_runs` were; return how many.
+
+        Runs that were executed while another waited for them count too, and `max_runs` may be exceeded by them.
+        """
         count = 0
         while max_runs is None or count < max_runs:
+            before = self._processing.processed
             if not await self.process_one(worker_id):
                 await self._maintain()
                 break
-            count += 1
+            count += 1 if self._worker.is_running else self._processing.processed - before
         return count
 
     def on(self, type: str, listener: Listener) -> Callable[[], None]:
@@ -256,6 +289,10 @@ class Durably:
     def before_end(self, hook: Callable[[str], Awaitable[None]]) -> None:
         """Await ``hook(run_id)`` when a job has ended, before its run's end is written; an error fails the run."""
         self._processing.before_end.append(hook)
+
+    def on_abandoned(self, listener: Callable[[str], object]) -> None:
+        """Call ``listener(run_id)`` whenever a stopped job has swallowed its cancellation; its code may still run."""
+        self._processing.on_abandoned.append(listener)
 
     async def get_run(self, run_id: str) -> Run | None:
         """Return a run, or None."""
@@ -298,7 +335,8 @@ class Durably:
         handle = self._by_name.get(run.job_name)
         if handle is None:
             raise NotFoundError(f"Cannot retrigger run {run_id}: no job {run.job_name!r} is registered")
-        return (await self._triggering.enqueue(self._triggering.repetition(run, handle.definition), call_id)).run
+        new = await self._triggering.repetition(run, handle.definition)
+        return (await self._triggering.enqueue(new, call_id)).run
 
     async def delete_run(self, run_id: str, *, call_id: str | None = None) -> None:
         """Delete an ended run with its steps, logs and labels.
@@ -317,13 +355,18 @@ class Durably:
         """
         return await purge_runs(self._environment, older_than, limit, call_id)
 
-    async def cancel(self, run_id: str, *, call_id: str | None = None) -> None:
+    async def cancel(self, run_id: str, *, grace_ms: float | None = GRACE_MS, call_id: str | None = None) -> None:
         """Cancel a pending or leased run, at once; its job is stopped wherever it awaits.
+
+        A job of this engine that swallows that is abandoned after `grace_ms` milliseconds: another run gets its slot,
+        and its later steps raise. None: it is waited for.
 
         Raises:
             NotFoundError: There is no such run.
             ConflictError: It has ended.
+            ValidationError: `grace_ms` is no integer of at least 0.
         """
+        grace = patience("grace_ms", grace_ms)
         if await outcome_of(self._environment, call_id):
             return
         now, keep = self._environment.now, self._options.preserve_steps
@@ -333,7 +376,7 @@ class Durably:
         run = await existing(self._environment, run_id)
         if not cancelled:
             raise ConflictError(f"Cannot cancel run {run_id}: it is {run.status}")
-        self._processing.stop(run_id, RunCancelled(f"Run {run_id} was cancelled"))
+        self._processing.stop(run_id, RunCancelled(f"Run {run_id} was cancelled"), grace)
         self._emitter.emit(RunCancel(run_id=run.id, job_name=run.job_name, labels=dict(run.labels)))
         self._worker.wake()
 
@@ -346,16 +389,18 @@ class Durably:
         self,
         run_id: str,
         *,
-        timeout_ms: int | None = None,
+        timeout_ms: float | None = None,
         polling_interval_ms: int | None = None,
         on_progress: OnProgress | None = None,
         on_log: OnLog | None = None,
     ) -> Run:
         """Return a run once it is completed; at once when it is already.
 
+        A job of this engine that waits lends its slot meanwhile, so that the run can be executed in it.
+
         Args:
             run_id: The run to wait for.
-            timeout_ms: How long to wait at most; None: for ever.
+            timeout_ms: How long to wait at most; None or infinity: for ever.
             polling_interval_ms: How often to look, for what another process does; None: as often as the worker.
             on_progress: Called with each `Progress` from now on.
             on_log: Called with each `LogWrite` from now on.
@@ -365,6 +410,8 @@ class Durably:
             RunCancelledError: It was cancelled.
             NotFoundError: There is no such run, or it was deleted meanwhile.
             WaitTimeoutError: It did not end in time.
+            ConflictError: It cannot end before the job that waits: it waits for this one's run, or needs its key.
+            ValidationError: A duration is wrong; the message names it.
         """
         return await wait_for_run(
             self._environment,
@@ -382,6 +429,15 @@ class Durably:
             NotFoundError: There is no such run; at the first iteration.
         """
         return subscribe(self._environment, run_id)
+
+    async def _process_one(self, worker_id: str | None = None) -> bool:
+        if self.failure is not None:  # a claim might succeed all the same, and its run could not go on
+            raise self.failure
+        return await self._processing.process_one(worker_id or self.worker_id, self.epoch)
+
+    def _check_not_inside(self, what: str) -> None:
+        if slot := occupied_slot(self._environment.slots):
+            raise ConflictError(f"Cannot {what} inside a job: run {slot.run.id} would wait for its own end")
 
     async def _maintain(self) -> None:
         await self._maintenance.run(self._by_name)

@@ -10,6 +10,7 @@ from durably_wasm.errors import StoreError, message_of
 from durably_wasm.events import Emitter, ErrorContext, WorkerError
 from durably_wasm.models import to_iso
 from durably_wasm.options import Options
+from durably_wasm.slots import Slots
 from durably_wasm.stores import Store
 
 
@@ -17,7 +18,8 @@ from durably_wasm.stores import Store
 class Environment:
     """One engine's store, clock, emitter and options, and what gives the event loop its turns.
 
-    `end(reason)` ends the engine: its store will never take its calls again.
+    `end(reason)` ends the engine: its store will never take its calls again. `slots` are those in which it executes
+    runs. `now` is the wall clock's time, which may be set back; `monotonic` counts milliseconds, for durations.
     """
 
     store: Store
@@ -26,6 +28,8 @@ class Environment:
     options: Options
     breather: Breather
     end: Callable[[StoreError], None]
+    monotonic: Callable[[], float]
+    slots: Slots
 
     def note(self, error: BaseException) -> None:
         """End the engine if this is an error of the store that is final."""

@@ -17,6 +17,7 @@ from durably_wasm.clock import Clock
 from durably_wasm.errors import ValidationError
 from durably_wasm.models import LogLevel, Progress, to_iso
 from durably_wasm.payloads import JsonValue
+from durably_wasm.slots import call_outside_of_runs
 
 _log = logging.getLogger("durably_wasm")
 
@@ -128,7 +129,7 @@ class RunDelete(RunEvent):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunProgress(RunEvent):
-    """The run's progress was stored."""
+    """The job said how far the run is; the newest value is stored soon."""
 
     type: Literal["run:progress"] = field(default="run:progress", init=False)
     progress: Progress
@@ -266,14 +267,17 @@ class Emitter:
         if not self._listeners:
             return
         event.stamp(to_iso(self._clock.now()), self._sequence)
-        for type, listener in self._listeners:
-            if type in ("*", event.type):
-                self._call(listener, event)
+        call_outside_of_runs(self._tell, event)
 
     async def drain(self) -> None:
         """Wait for the listeners' coroutines that are still running."""
         while others := self._running - {asyncio.current_task()}:  # a listener may wait for its own engine to stop
             await asyncio.wait(others)
+
+    def _tell(self, event: Event) -> None:
+        for type, listener in self._listeners:
+            if type in ("*", event.type):
+                self._call(listener, event)
 
     def _call(self, listener: Listener, event: Event) -> None:
         try:

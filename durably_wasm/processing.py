@@ -14,6 +14,7 @@ from durably_wasm.events import RunLeased
 from durably_wasm.execution import Execution
 from durably_wasm.handle import JobHandle
 from durably_wasm.models import Run
+from durably_wasm.options import GRACE_MS
 from durably_wasm.room import with_room
 
 
@@ -21,13 +22,20 @@ class Processing:
     """The runs that one engine executes.
 
     `handles` are the registered jobs by name, `wake` is called when a run that held a concurrency key has ended. The
-    `before_end` hooks are awaited with a run's id when its job has ended, before its final status is written.
+    `before_end` hooks are awaited with a run's id when its job has ended, before its final status is written; those of
+    `on_abandoned` are called with it when the run's execution has ended, and its job has not.
+
+    Attributes:
+        processed: How many runs were executed to their end, or failed instead of being executed.
     """
 
     def __init__(
         self, environment: Environment, handles: Mapping[str, JobHandle[Any, Any]], *, wake: Callable[[], None]
     ) -> None:
         self.before_end: list[Callable[[str], Awaitable[None]]] = []
+        self.on_abandoned: list[Callable[[str], object]] = []
+        self.processed = 0
+        self._abandoned: set[asyncio.Task[Any]] = set()  # nothing else may refer to them, and asyncio would forget them
         self._environment = environment
         self._handles = handles
         self._wake = wake
@@ -57,14 +65,18 @@ class Processing:
             raise
         finally:
             for execution in claimed:
-                self._forget(execution.run)
+                self._forget(execution)
+        self.processed += found  # a run too that failed instead of being executed
+        for execution in claimed:
+            if execution.abandoned:
+                self._tell_of_abandoned(execution)
         return found
 
-    def stop(self, run_id: str, reason: StopExecution) -> None:
-        """Stop the execution of a run, if it is one of this engine's."""
+    def stop(self, run_id: str, reason: StopExecution, grace_ms: int | None = GRACE_MS) -> None:
+        """Stop the execution of a run, if it is one of this engine's; see `Execution.stop`."""
         self._suspects.clear(run_id)
         if execution := self._executions.get(run_id):
-            execution.stop(reason)
+            execution.stop(reason, grace_ms)
 
     async def report_crash(self, run_ids: Collection[str], reason: str, call_id: str | None) -> None:
         """Count a death of Python which executed these runs, and go on with those that have not failed of it."""
@@ -79,7 +91,7 @@ class Processing:
         await asyncio.gather(*(execution.pause() for execution in self._executions.values()))
 
     async def _claim(self, worker_id: str, epoch: int | None, claimed: list[Execution]) -> bool:
-        if self._suspects and (self._executions or self._claims):
+        if self._suspects and (self._environment.slots.executing or self._claims):
             return False
         self._claims += 1
         try:
@@ -117,8 +129,13 @@ class Processing:
         self._tell_of_lease(run)
         return True
 
-    def _forget(self, run: Run) -> None:
+    def _forget(self, execution: Execution) -> None:
+        run = execution.run
         del self._executions[run.id]
+        execution.free_slot()
+        for task in execution.abandoned:
+            self._abandoned.add(task)
+            task.add_done_callback(self._note_late_end)
         self._suspects.clear(run.id)
         if run.concurrency_key is not None:
             self._wake()
@@ -126,6 +143,15 @@ class Processing:
     async def _settle(self, run_id: str) -> None:
         for hook in self.before_end:
             await hook(run_id)
+
+    def _note_late_end(self, task: asyncio.Task[Any]) -> None:
+        self._abandoned.discard(task)
+        if not task.cancelled():
+            task.exception()  # which nobody asks for any more
+
+    def _tell_of_abandoned(self, execution: Execution) -> None:
+        for listener in self.on_abandoned:
+            listener(execution.run.id)
 
     def _tell_of_lease(self, run: Run) -> None:
         self._environment.emitter.emit(

@@ -194,7 +194,7 @@ def _enclosed(function: Callable[..., object]) -> dict[str, Any]:
     return enclosed
 
 
-def explain(error: Exception) -> str:
+def explain(error: BaseException) -> str:
     """Return an error's message; of a pydantic one, every field at fault with its reason."""
     if not isinstance(error, pydantic.ValidationError):
         return message_of(error)

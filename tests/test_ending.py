@@ -315,11 +315,11 @@ class TestProgress:
         events = record(durably)
         run = await durably.jobs.job.trigger(labels={"a": "1"})
         await at_once(durably.process_one())
-        assert types(events) == ["run:trigger", "run:leased", "run:progress", "run:complete"]
-        assert asdict(events[2]) == {
+        assert types(events) == ["run:trigger", "run:leased", *["run:progress"] * 5, "run:complete"]
+        assert asdict(events[6]) == {
             "type": "run:progress",
             "timestamp": NOON,
-            "sequence": 3,
+            "sequence": 7,
             "run_id": run.id,
             "job_name": "job",
             "labels": {"a": "1"},
@@ -340,10 +340,11 @@ class TestProgress:
 
         run, events = await execute(job)
         assert run.progress == Progress(2)
-        assert types(events)[-2:] == ["run:progress", "run:fail" if fails else "run:complete"]
+        progress, end = "run:progress", "run:fail" if fails else "run:complete"
+        assert types(events)[2:] == [progress, "step:start", "step:complete", progress, end]
 
-    async def test_is_stored_ten_times_a_second_at_most_and_the_newest_wins(
-        self, engine: Engine, record: Record, settle: Settle, clock: FakeClock
+    async def test_is_told_at_once_and_stored_ten_times_a_second_at_most(
+        self, engine: Engine, record: Record, settle: Settle, clock: FakeClock, intercept: Intercept
     ) -> None:
         gate = asyncio.Event()
 
@@ -354,7 +355,8 @@ class TestProgress:
                 await clock.sleep(10)
             await gate.wait()
 
-        durably = engine(job)
+        store = intercept(MemoryStore())
+        durably = engine(job, store=store)
         events = record(durably)
         run = await durably.jobs.job.trigger()
         task = asyncio.create_task(durably.process_one())
@@ -362,13 +364,32 @@ class TestProgress:
             await settle()
             clock.advance(10)
         await settle()
-        values = [event.progress.current for event in of_type(events, "run:progress")]
-        assert values[0] == 0 and values[-1] == 99 and len(values) == 11
+        assert [event.progress.current for event in of_type(events, "run:progress")] == [*range(100)]
+        assert store.calls.count("update_progress") == 11
         found = await durably.get_run(run.id)
         assert found is not None and found.progress == Progress(99)
         gate.set()
         await settle()
-        assert task.done() and len(of_type(events, "run:progress")) == len(values)
+        assert task.done() and store.calls.count("update_progress") == 11
+
+    async def test_is_told_before_progress_returns(self, execute: Execute, engine: Engine, at_once: AtOnce) -> None:
+        heard: list[float] = []
+        seen: list[list[float]] = []
+
+        @job_of
+        async def job(step: StepContext) -> None:
+            def compute() -> None:
+                for n in range(3):
+                    step.progress(n)
+                    seen.append([*heard])
+
+            await step.run("compute", compute)
+
+        durably = engine(job)
+        durably.on("run:progress", lambda event: heard.append(event.progress.current))
+        await durably.jobs.job.trigger()
+        await at_once(durably.process_one())
+        assert seen == [[0], [0, 1], [0, 1, 2]]
 
     async def test_that_cannot_be_stored_is_told_and_does_not_disturb(
         self, engine: Engine, record: Record, intercept: Intercept, at_once: AtOnce
@@ -389,7 +410,7 @@ class TestProgress:
         await at_once(durably.process_one())
         [error] = of_type(events, "worker:error")
         assert (error.error, error.context, error.run_id) == ("disk full", "progress", run.id)
-        assert types(events)[-1] == "run:complete" and of_type(events, "run:progress") == []
+        assert types(events)[-1] == "run:complete" and len(of_type(events, "run:progress")) == 1
 
     @pytest.mark.parametrize(
         "values",

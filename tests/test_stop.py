@@ -672,9 +672,8 @@ class TestCancellationThatNobodyAskedFor:
         [
             (asyncio.CancelledError("stray"), "asyncio.exceptions.CancelledError"),
             (SystemExit("stray"), "SystemExit"),
-            (KeyboardInterrupt("stray"), "KeyboardInterrupt"),
         ],
-        ids=["CancelledError", "SystemExit", "KeyboardInterrupt"],
+        ids=["CancelledError", "SystemExit"],
     )
     async def test_fails_the_run_like_an_exception(
         self, execute: Execute, error: BaseException, kind: str, inside: str

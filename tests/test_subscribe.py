@@ -191,7 +191,7 @@ class TestLiveEvents:
         await durably.process_one()
         assert (await first).type == "run:leased"
         rest = await at_once(all_of(events))
-        assert rest[0].type == "step:start" and rest[-1].type == "run:complete"
+        assert rest[0].type == "run:progress" and rest[-1].type == "run:complete"
 
     async def test_end_when_the_run_is_deleted(self, engine: Engine, settle: Settle, intercept: Intercept) -> None:
         """The end and the deletion come together; the end is heard first, and is the last that is heard."""
