@@ -63,6 +63,42 @@ def test_is_cancelled_from_a_follower_that_is_reloaded_at_once(browser: Browser,
     assert_cancelled(follower, server, "reloaded", run_id)
 
 
+@pytest.mark.parametrize("store", ["indexeddb", "sqlite"])
+@pytest.mark.parametrize("place", ["leader", "follower"])
+def test_a_job_that_swallows_its_cancellation_loses_its_slot(
+    place: str, store: str, browser: Browser, server: Server
+) -> None:
+    leader = browser.open(test_page(server, store=store))
+    leader.evaluate("durably.init()")
+    label = f"stubborn-{store}-{place}"
+    page = leader
+    if place == "follower":
+        page = browser.open(test_page(server, store=store))
+        page.wait_for_function(FOLLOW)
+    run = leader.evaluate("(label) => durably.jobs.stubborn.trigger(label)", label)
+    server.wait_for(f"{label}/hold")
+    other = leader.evaluate("(label) => durably.jobs.count.trigger({ label, steps: 1 })", f"{label}-other")
+
+    page.evaluate("(id) => durably.cancel(id)", run["id"])
+    ended = page.evaluate("(id) => durably.waitForRun(id)", other["id"])
+
+    assert ended["status"] == "completed"
+    assert page.evaluate("(id) => durably.getRun(id).then(({ status }) => status)", run["id"]) == "cancelled"
+    assert len(leader.evaluate("workers")) == 2
+    assert server.journal(label) == {f"{label}/hold": 1}
+    assert page.evaluate("events.filter(({ type }) => type === 'worker:error')") == []
+
+
+def test_progress_is_told_about_once_a_frame(page: Page) -> None:
+    run = page.evaluate("durably.jobs.chatty.trigger(20000)")
+    page.evaluate("(id) => durably.waitForRun(id)", run["id"])
+    events = page.evaluate("(id) => events.filter(({ runId }) => runId === id)", run["id"])
+    told = [event["progress"]["current"] for event in events if event["type"] == "run:progress"]
+    assert told == sorted(set(told)) and told[-1] == 20000
+    assert [event["type"] for event in events][-2:] == ["run:progress", "run:complete"]
+    assert len(told) <= 1.5 * events[-1]["duration"] / 16 + 2
+
+
 def test_is_not_ended_for_a_run_that_waits_behind_it(browser: Browser, server: Server) -> None:
     page = browser.open(test_page(server))
     page.evaluate("durably.init()")

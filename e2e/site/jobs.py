@@ -139,6 +139,31 @@ async def throw_in_the_worker(label: str) -> None:
     await asyncio.Event().wait()
 
 
+@define_job("stubborn")
+async def stubborn(step: StepContext, input: str) -> None:
+    """Go on whatever cancels it."""
+    await step.run("hold", hold_on, input)
+
+
+async def hold_on(label: str) -> None:
+    await journal(f"{label}/hold")
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except BaseException:
+            continue
+
+
+@define_job("chatty")
+async def chatty(step: StepContext, input: int) -> int:
+    """Tell of its progress far more often than a page draws, between turns of the event loop and without."""
+    for n in range(input):
+        step.progress(n + 1, input)
+        if n % 10 == 0:
+            await asyncio.sleep(0)
+    return input
+
+
 @define_job("blocked")
 async def blocked(step: StepContext, input: str) -> None:
     await step.run("before", lambda: [step.log.info(f"Line {number}") for number in range(100)])

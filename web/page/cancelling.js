@@ -1,5 +1,6 @@
 /**
- * Cancelling a run, also one whose job keeps Python too busy to hear of it.
+ * Cancelling a run, also one whose job keeps Python too busy to hear of it. A job that hears of it and goes on is
+ * abandoned by Python after the grace, and its worker is ended then.
  *
  * The call lies in the outbox, so it need not be heard by the engine that runs now: that one's worker may be ended, and
  * the next engine applies it before it claims anything.
@@ -25,7 +26,7 @@ export async function cancel(connection, id, graceMs) {
     stopTimer = after(AGAIN_AFTER_MS, insist);
   }
   try {
-    await connection.call('cancel', { id });
+    await connection.call('cancel', { id, graceMs: Number.isFinite(graceMs) ? graceMs : null });
   } finally {
     stopTimer();
   }

@@ -248,8 +248,9 @@ export class Durably {
   /**
    * Cancel a pending or leased run, at once.
    *
-   * A job that computes without a pause cannot hear of it: when `graceMs` have passed, 500 if none are given, the
-   * engine is ended in the middle of that step, and the next one resumes all other runs from their checkpoints.
+   * A job that computes without a pause cannot hear of it, and one may swallow it: when `graceMs` have passed, 500 if none
+   * are given, the engine is ended in the middle of that step, and the next one resumes all other runs from their
+   * checkpoints.
    * @param {string} id
    * @param {{ graceMs?: number } | null} [options] `Infinity`: the engine is never ended for it
    * @returns {Promise<void>}

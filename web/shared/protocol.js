@@ -31,7 +31,7 @@ export function helloOf({ app, store }) {
  * @property {{ job: JobReference, items: { input: unknown, options: TriggerOptions }[] }} batchTrigger
  * @property {{ name: ReadName, params: object }} read
  * @property {{ id: string }} retrigger
- * @property {{ id: string }} cancel
+ * @property {{ id: string, graceMs?: number | null }} cancel
  * @property {{ id: string }} deleteRun
  * @property {{ olderThan: string, limit?: number }} purgeRuns
  * @property {{ runs: string[], reason: string }} reportCrash

@@ -145,8 +145,6 @@ export class Deliveries {
 
   /**
    * Apply what did not come as a message, and see to what has no page any more, though it may have come.
-   *
-   * A page's entries are applied in their order: where one has to wait for the store, those behind it do too.
    * @param {boolean} isFirst so that nothing that came has been applied
    */
   async #applyEntries(isFirst) {
@@ -154,11 +152,9 @@ export class Deliveries {
     if (entries.length + this.#followers.size > 0) {
       const isAlive = await whoIsAlive(this.#database);
       this.#forgetTabs(isAlive);
-      const waiting = new Set();
       for (const entry of entries) {
         const { tab, call } = entry;
-        if (waiting.has(tab) || !(isFirst || !isAlive(tab) || !this.#known.has(call?.id))) continue;
-        if (!(await this.#apply(entry, isAlive(tab)))) waiting.add(tab);
+        if (isFirst || !isAlive(tab) || !this.#known.has(call?.id)) await this.#apply(entry, isAlive(tab));
       }
     }
     return new Set(entries.map(({ call }) => call?.id));
@@ -167,19 +163,16 @@ export class Deliveries {
   /**
    * @param {Entry} entry
    * @param {boolean} isAlive
-   * @returns {Promise<boolean>} false when it waits for the next look
    */
   async #apply(entry, isAlive) {
-    if (this.#hasEnded) return false;
+    if (this.#hasEnded) return;
     try {
       const reply = await this.#replyTo(entry);
-      if (!isAlive && isPassing(reply.error)) return false;
+      if (!isAlive && isPassing(reply.error)) return; // until the next look
       this.#engine.post(reply); // a page that has it removes the entry
       if (!isAlive) await settle(await this.#outbox, entry, reply, this.#engine.report);
-      return true;
     } catch (error) {
       if (!this.#hasEnded) console.warn(`durably: a call has to wait in the outbox: ${error}`);
-      return false;
     }
   }
 

@@ -29,6 +29,7 @@ import { toErrorMessage } from '../shared/rpc.js';
  * @property {() => void} lead  called when it is ready
  * @property {(modules: string) => void} askForSnapshot
  * @property {(error: ErrorMessage) => void} fail
+ * @property {() => void} replace  called when a job was abandoned, which may go on in this worker for ever
  */
 
 const UNFINISHED = { status: ['pending', 'leased'], jobName: [], labels: {}, limit: 1, offset: 0 };
@@ -102,8 +103,8 @@ export class Engine {
   /** @returns {Promise<Host | null>} null when it has failed, and that was told */
   async #startHost() {
     const { packages, jobs, adopts, database } = this.#params;
-    const { post, enter, fail } = this.#outlet;
-    const page = { post, enter, fail, endWith: (/** @type {Error} */ reason) => fail(toErrorMessage(reason)), die: (/** @type {unknown} */ error) => this.#die(error) };
+    const { post, enter, fail, replace } = this.#outlet;
+    const page = { post, enter, fail, replace, endWith: (/** @type {Error} */ reason) => fail(toErrorMessage(reason)), die: (/** @type {unknown} */ error) => this.#die(error) };
     const [host, modules] = await Promise.all([startHost(packages, page), readModules(jobs), this.#opening]);
     const opened = /** @type {Opened} */ (JSON.parse(await host.open(JSON.stringify({ ...this.#params, store: this.#kind }), modules)));
     if (opened.error) {

@@ -47,6 +47,11 @@ export class GivingWay {
     return new Promise(() => {});
   }
 
+  /** End at once, and let the page put another worker in the place of this one; its own jobs go on from their checkpoints. */
+  endReplaced() {
+    if (this.#leader.state().state === 'leader') void this.endDeposed();
+  }
+
   /** Let the steps that are running end, and leave their runs to the newer version; the page ends this worker then. */
   async #stepDown() {
     if (this.#isSteppingDown) return;

@@ -28,6 +28,7 @@ import { openSqlite } from './storage.js';
  * @property {(message: any) => void} post
  * @property {(stage: Stage) => void} enter
  * @property {(error: ErrorMessage) => void} fail
+ * @property {() => void} replace  called when a job was abandoned, which may go on in this worker for ever
  * @property {(reason: Error) => void} endWith  called when the database is gone, while open
  * @property {(error: unknown) => void} die  called when Python is dead
  *
@@ -40,7 +41,7 @@ import { openSqlite } from './storage.js';
  * @param {Page} page what the host tells
  * @returns {Promise<Host>}
  */
-export async function startHost(packages, { post, enter, fail, endWith, die }) {
+export async function startHost(packages, { post, enter, fail, replace, endWith, die }) {
   const { pyodide, manifest } = await bootPython(enter);
   pyodide._api.on_fatal = die;
   pyodide.registerJsModule('durably_wasm_js', {
@@ -49,5 +50,5 @@ export async function startHost(packages, { post, enter, fail, endWith, die }) {
   });
   await installPackages(pyodide, manifest, packages);
   const { Host } = pyodide.pyimport('durably_wasm.browser.host');
-  return Host?.((/** @type {string} */ text) => post(JSON.parse(text)), enter, (/** @type {string} */ error) => fail(JSON.parse(error)));
+  return Host?.((/** @type {string} */ text) => post(JSON.parse(text)), enter, (/** @type {string} */ error) => fail(JSON.parse(error)), replace);
 }

@@ -78,6 +78,7 @@ async function open(params) {
       post,
       vet,
       fail,
+      replace: () => void givingWay.endReplaced(),
       meet: (hello) => givingWay.meet(hello),
       tellNotice: (notice) => tell({ notice }),
       enter: (stage) => tell({ stage }),

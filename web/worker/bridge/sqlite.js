@@ -110,7 +110,11 @@ export class Sqlite {
    *   `exported`, from this one
    */
   export({ schema, rows }) {
-    this.#connection.attach('exported', this.#alone((alone) => (alone.script(schema), alone.serialize('main'))));
+    const empty = this.#alone((alone) => {
+      alone.script(schema);
+      return alone.serialize('main');
+    });
+    this.#connection.attach('exported', empty);
     try {
       this.#connection.script(rows);
       return this.#connection.serialize('exported');
