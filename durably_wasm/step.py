@@ -103,8 +103,8 @@ class StepContext:
         Raises:
             ValidationError: A number is none, or not finite, or the message is not text.
         """
-        for value in (current, total):
-            if value is not None and not (isinstance(value, int | float) and abs(value) <= sys.float_info.max):
+        for value in (current, 0 if total is None else total):
+            if not (isinstance(value, int | float) and abs(value) <= sys.float_info.max):
                 raise ValidationError(f"progress takes finite numbers, not {short_repr(value)}")
         if message is not None and not isinstance(message, str):
             raise ValidationError(f"progress takes text as its message, not {short_repr(message)}")

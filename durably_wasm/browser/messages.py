@@ -33,7 +33,7 @@ def error_to_message(error: BaseException) -> dict[str, Any]:
     message = {"name": type(error).__name__, "message": message_of(error)}
     if not isinstance(error, StoreError):
         return message
-    return {**message, "isFull": error.is_full, "isCausedByData": getattr(error, "is_caused_by_data", False)}
+    return {**message, "isFull": error.is_full, "isCausedByData": error.is_caused_by_data}
 
 
 def snake_case_options(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias, get_args
 
+from durably_wasm.identifiers import LONGEST
 from durably_wasm.models import TERMINAL, LogLevel, RunStatus, StepStatus, to_iso
-from durably_wasm.payloads import JsonValue, decode, encode
+from durably_wasm.payloads import JsonValue, decode, encode, is_utf8
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,6 @@ Rule: TypeAlias = Callable[[Cell], str | None]  # what is wrong with a value; No
 
 JSON_COLUMNS = {"runs": ("progress", "labels"), "payloads": ("value",), "steps": ("output",), "logs": ("data",)}
 
-_LONGEST_IDENTIFIER = 1_000  # characters
 _MOST = 2**31 - 1  # of a count: no run gets there, and it can be counted up and written to any store
 _FIRST_TIME, _FIRST_TIME_TOO_LATE = "1970", "9999"  # a lease that is taken then can still be added to a time
 _PROGRESS_FIELDS = {"current", "total", "message"}
@@ -70,17 +70,9 @@ def _identifier(value: Cell) -> str | None:
         return "is empty"
     if "\0" in value:
         return "has a NUL character"
-    if len(value) > _LONGEST_IDENTIFIER:
-        return f"has more than {_LONGEST_IDENTIFIER} characters"
-    return None if value.isascii() or _is_utf8(value) else "has a half surrogate pair"
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    if len(value) > LONGEST:
+        return f"has more than {LONGEST} characters"
+    return None if is_utf8(value) else "has a half surrogate pair"
 
 
 def _count(value: Cell) -> str | None:

@@ -13,7 +13,18 @@ const LONGEST = 1000; // in characters, which are code points
  * @throws {Error} named `ValidationError`, when it is not text, or text that cannot be an identifier
  */
 export function checkIdentifier(what, value) {
-  if (typeof value !== 'string' || value === '') throw invalid(`${what} must be text and not empty, not ${describe(value)}`);
+  if (value === '' || typeof value !== 'string') throw invalid(`${what} must be text and not empty, not ${describe(value)}`);
+  return checkText(what, value);
+}
+
+/**
+ * Return the text of a label, which may be empty; otherwise as `checkIdentifier`.
+ * @param {string} what
+ * @param {unknown} value
+ * @returns {string}
+ */
+function checkText(what, value) {
+  if (typeof value !== 'string') throw invalid(`${what} must be text, not ${describe(value)}`);
   const length = value.length > LONGEST ? [...value].length : value.length;
   if (length > LONGEST) throw invalid(`${what} must have at most ${LONGEST} characters, not ${length}`);
   if (value.includes('\0')) throw invalid(`${what} must not contain NUL: ${describe(value)}`);
@@ -25,7 +36,7 @@ export function checkIdentifier(what, value) {
  * Return labels, which are text by text.
  * @param {unknown} value JSON, or properties that are undefined and count as absent
  * @returns {Record<string, string>}
- * @throws {Error} named `ValidationError`, when it is no such object, or a key or a label cannot be an identifier
+ * @throws {Error} named `ValidationError`, when it is no such object, or a key or a label is no such text
  */
 export function checkLabels(value) {
   const labels = typeof value === 'object' && value !== null ? Object.entries(value).filter(([, label]) => label !== undefined) : [];
@@ -34,7 +45,7 @@ export function checkLabels(value) {
   }
   for (const [key, label] of labels) {
     checkIdentifier("A label's key", key);
-    checkIdentifier(`Label ${describe(key)}`, label);
+    checkText(`The value of label ${describe(key)}`, label);
   }
   return Object.fromEntries(labels);
 }

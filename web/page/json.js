@@ -2,8 +2,9 @@
  * What a page may give to the engine: what JSON can say without changing it. The one rule, for inputs and for options.
  *
  * Plain objects and arrays, text that UTF-8 can write, finite numbers, booleans and null pass as they are. A valid `Date`
- * becomes its ISO text, an object with `toJSON` what that returns, and a `File`, a `Blob`, an `ArrayBuffer` or a typed array
- * base64 text, which a schema's `bytes` reads. A property that is undefined is absent. All else is refused, with its path.
+ * becomes its ISO text, an object with `toJSON` what that returns, an instance of the page's own class its properties, if it
+ * shows any, and a `File`, a `Blob`, an `ArrayBuffer` or a typed array base64 text, which a schema's `bytes` reads. A property
+ * that is undefined is absent. All else is refused, with its path.
  */
 import { bytesOf, toBase64 } from './bytes.js';
 import { describe, invalid } from './identifiers.js';
@@ -61,7 +62,7 @@ class Reading {
     if (isInvalidDate(value)) throw invalid(`${path} is an invalid Date, which JSON cannot say`);
     if ('toJSON' in value && typeof value.toJSON === 'function') return this.#readResult(value, value.toJSON(key), path, key, keep);
     if (Array.isArray(value)) return this.#readArray(value, path, keep);
-    if (isPlain(value)) return this.#readPlain(value, path, keep);
+    if (isShown(value)) return this.#readPlain(value, path, keep);
     throw refusal(path, value);
   }
 
@@ -127,13 +128,15 @@ function isInvalidDate(value) {
 }
 
 /**
- * Whether an object has no class: it was written with braces, in this page or in another frame, or has no prototype.
+ * Whether an object's properties tell what it is: it has no class, in this page or in another frame, or one of the page's own
+ * and properties to show. What it holds in private fields alone, nobody else can read.
  * @param {object} value
  */
-function isPlain(value) {
+function isShown(value) {
+  if (Object.prototype.toString.call(value) !== '[object Object]') return false; // a `Map`, `Math`, a module, arguments
   const prototype = Object.getPrototypeOf(value);
-  const isOfNone = prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf'));
-  return isOfNone && Object.prototype.toString.call(value) === '[object Object]'; // not `Math`, a module, or arguments
+  const isPlain = prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf'));
+  return isPlain || Object.keys(value).length > 0;
 }
 
 /**
