@@ -9,7 +9,8 @@ To read the source, follow a run: `handle`, `triggering`, `stores.base`, `worker
 """
 
 from durably_wasm.clock import Clock
-from durably_wasm.durably import Durably, Plugin, create_durably
+from durably_wasm.creating import create_durably
+from durably_wasm.durably import Durably, Plugin
 from durably_wasm.errors import (
     ConflictError,
     DurablyError,

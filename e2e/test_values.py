@@ -196,7 +196,7 @@ def test_what_is_changed_after_the_call_is_not_sent(page: Page) -> None:
         ("anything.trigger(1, { labels: ['a'] })", "labels must be a mapping"),
         ("anything.trigger(1, { labels: { a: 1 } })", "labels must be a mapping"),
         ("anything.trigger(1, { labels: { '': 'a' } })", "A label's key must be text and not empty"),
-        ("anything.trigger(1, { labels: { a: 'x'.repeat(1001) } })", 'The value of label "a" must have at most 1000 characters'),
+        ("anything.trigger(1, { labels: { a: 'x'.repeat(1001) } })", 'label "a" must have at most 1000 characters'),
         ("anything.trigger(1, { idempotencyKey: '' })", "idempotencyKey must be text and not empty"),
         ("anything.trigger(1, { idempotencyKey: 5 })", "idempotencyKey must be text"),
         ("anything.trigger(1, { idempotencyKey: 'a\\0' })", "idempotencyKey must not contain NUL"),

@@ -21,7 +21,8 @@ from durably_wasm.browser.messages import (
 from durably_wasm.browser.modules import load_jobs
 from durably_wasm.cancellation import start
 from durably_wasm.clock import SystemClock
-from durably_wasm.durably import Durably, create_durably
+from durably_wasm.creating import create_durably
+from durably_wasm.durably import Durably
 from durably_wasm.errors import NotFoundError, ValidationError
 from durably_wasm.events import Event, WorkerError
 from durably_wasm.handle import JobHandle

@@ -276,16 +276,8 @@ class SqliteStore:
         with self._transaction():
             last = _age(self._run("last_log", run_id=log.run_id))
             created_at, log_id = transitions.follow(last, self._ids, log.created_at)
-            [stored] = self._run(
-                "insert_log",
-                id=log_id,
-                run_id=log.run_id,
-                step_name=log.step_name,
-                level=log.level,
-                message=log.message,
-                data=data,
-                created_at=created_at,
-            )
+            line = {**asdict(replace(log, data=None)), "id": log_id, "data": data, "created_at": created_at}
+            [stored] = self._run("insert_log", **line)
         return log_from_row(stored)
 
     async def get_call(self, call_id: str) -> str | None:
