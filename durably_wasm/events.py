@@ -228,7 +228,8 @@ def is_domain_event(event: Event) -> bool:
 class Emitter:
     """Numbers events and calls the listeners, in registration order.
 
-    A listener that raises, or whose coroutine does, is reported to `on_error` and stops nobody else.
+    A listener that raises, or whose coroutine does, is reported to `on_error` and stops nobody else. One that another
+    removes during an event does not get that event, and one that is added then gets the next.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -275,9 +276,11 @@ class Emitter:
             await asyncio.wait(others)
 
     def _tell(self, event: Event) -> None:
-        for type, listener in self._listeners:
-            if type in ("*", event.type):
-                self._call(listener, event)
+        listeners = self._listeners
+        for entry in listeners:
+            is_removed = self._listeners is not listeners and not any(other is entry for other in self._listeners)
+            if entry[0] in ("*", event.type) and not is_removed:
+                self._call(entry[1], event)
 
     def _call(self, listener: Listener, event: Event) -> None:
         try:

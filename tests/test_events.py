@@ -143,6 +143,15 @@ class TestListeners:
         durably.emit(deleted("b"))
         assert heard == ["once", "other", "other", "later"]
 
+    def test_that_another_removes_during_an_event_do_not_get_it(self, engine: Engine) -> None:
+        heard: list[str] = []
+        durably = engine()
+        durably.on("run:delete", lambda event: off())
+        off = durably.on("run:delete", lambda event: heard.append("removed"))
+        durably.on("*", lambda event: heard.append("kept"))
+        durably.emit(deleted("a"))
+        assert heard == ["kept"]
+
     @pytest.mark.parametrize("type", ["run:deleted", "", "run", "RunDelete"])
     def test_need_a_type_that_there_is(self, engine: Engine, type: str) -> None:
         with pytest.raises(ValidationError) as raised:
