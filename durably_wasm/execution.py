@@ -238,6 +238,8 @@ class Execution:
         self._slot.enter()
         self._attempt.job = asyncio.current_task()
         job, run = self._definition, self.run
+        if run.decode_error is not None:
+            return _Failed(RunError(f"Invalid input: {run.decode_error}", "ValueError"))
         try:
             input = job.input_schema.from_json(run.input)
         except BaseException as error:  # a user's validator may raise anything

@@ -222,12 +222,14 @@ class Jobs(Mapping[str, JobHandle[Any, Any]]):
 def _typed(definition: JobDefinition[In, Out], run: Run) -> Run[In, Out]:
     """Return a run with its input and output as the declared types or, where they do not fit those, with the reason."""
     values: dict[str, Any] = _values(run)
+    if run.decode_error is not None:
+        return UnreadableRun(**values, decode_error=run.decode_error)
     try:
         input = definition.input_schema.from_json(run.input)
         output = definition.output_schema.from_json(run.output) if run.status == "completed" else None
     except Exception as error:  # a user's validator may raise anything
         reason = f"Run {run.id} does not fit job {run.job_name!r} any more: {explain(error)}"
-        return UnreadableRun(**values, reason=reason)
+        return UnreadableRun(**values, decode_error=reason)
     return Run(**{**values, "input": input, "output": output})
 
 
@@ -235,7 +237,7 @@ def _typed_result(definition: JobDefinition[In, Out], result: EnqueueResult) -> 
     run, disposition = _typed(definition, result.run), result.disposition
     if run.decode_error is None:
         return TriggerResult(**_values(run), disposition=disposition)
-    return UnreadableTriggerResult(**_values(run), disposition=disposition, reason=run.decode_error)
+    return UnreadableTriggerResult(**_values(run), disposition=disposition, decode_error=run.decode_error)
 
 
 def _values(run: Run[Any, Any]) -> dict[str, Any]:

@@ -98,26 +98,19 @@ class TriggerResult(Run[In, Out]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnreadableRun(Run[In, Out]):
-    """A run whose ``input`` or ``output`` does not fit its job's declared types any more: both stay JSON values."""
+    """A run whose ``input`` or ``output`` does not fit its job's declared types any more: both stay JSON values.
 
-    reason: str
+    Where even the JSON is damaged, they are the text that is stored. ``decode_error`` says what does not fit.
+    """
 
-    @property
-    def decode_error(self) -> str:
-        """What does not fit."""
-        return self.reason
+    decode_error: str = field()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnreadableTriggerResult(TriggerResult[In, Out]):
     """What a trigger led to, if that is an `UnreadableRun`."""
 
-    reason: str
-
-    @property
-    def decode_error(self) -> str:
-        """What does not fit."""
-        return self.reason
+    decode_error: str = field()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

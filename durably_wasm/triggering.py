@@ -83,6 +83,8 @@ class Triggering:
             ConflictError: It has not ended.
             ValidationError: Its input does not fit the job any more.
         """
+        if run.decode_error is not None:
+            raise ValidationError(f"Cannot retrigger run {run.id}: {run.decode_error}")
         try:
             input = job.check_stored_input(run.input)
         except ValidationError as error:

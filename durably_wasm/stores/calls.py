@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
 from durably_wasm.models import EnqueueResult, Progress, Run
@@ -29,16 +29,17 @@ def _results_to_text(results: Sequence[EnqueueResult]) -> str:
 
 
 def _fields(row: EnqueueResult | Run | Progress) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__slots__ if name != "is_repeated"}
+    names = fields(Run) if isinstance(row, Run) else fields(row)
+    return {field.name: getattr(row, field.name) for field in names if field.name != "is_repeated"}
 
 
 def _results_from_text(text: str) -> list[EnqueueResult]:
-    return [EnqueueResult(**{**fields, "run": _run(fields["run"])}, is_repeated=True) for fields in json.loads(text)]
+    return [EnqueueResult(**{**result, "run": _run(result["run"])}, is_repeated=True) for result in json.loads(text)]
 
 
-def _run(fields: dict[str, Any]) -> Run:
-    progress = fields["progress"]
-    return Run(**{**fields, "progress": progress and Progress(**progress)})
+def _run(values: dict[str, Any]) -> Run:
+    progress = values["progress"]
+    return Run(**{**values, "progress": progress and Progress(**progress)})
 
 
 ENQUEUED: Outcome[list[EnqueueResult]] = Outcome(_results_to_text, _results_from_text)

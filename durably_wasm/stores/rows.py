@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, TypeAlias
 
-from durably_wasm.models import Crash, LastProgress, Log, Progress, Run, Step, camel_case
+from durably_wasm.errors import message_of
+from durably_wasm.models import Crash, LastProgress, Log, Progress, Run, Step, UnreadableRun, camel_case
 from durably_wasm.payloads import decode, encode
 
 SqlRow: TypeAlias = Sequence[Any]
@@ -75,10 +76,16 @@ def progress_to_text(progress: Progress | None) -> str | None:
     return None if progress is None else json.dumps(asdict(progress), allow_nan=False)
 
 
-def run_from_record(record: Record, input: str | None, output: str | None) -> Run:
-    """Read a record of `runs`, with its payloads' text (an input of None: not read)."""
+def run_from_record(record: Record, input: str | None = "null", output: str | None = None) -> Run:
+    """Read a record of `runs` with its payloads' text, as far as that was read."""
     values = {name: record[_CAMEL[name]] for name in _RUN_COLUMNS}
-    return _run(values, values.pop("progress"), input or "null", output)
+    return _run(values, values.pop("progress"), input, output)
+
+
+def with_payloads(run: Run, input: str | None, output: str | None) -> Run:
+    """Return a run that was read without its payloads with their text."""
+    values = {name: getattr(run, name) for name in _RUN_COLUMNS if name != "progress"}
+    return _run(values, None if run.progress is None else asdict(run.progress), input, output)
 
 
 def record_from_run(run: Run) -> Record:
@@ -119,13 +126,14 @@ def record_from_crash(crash: Crash) -> Record:
     return {_CAMEL[name]: getattr(crash, name) for name in _CRASH_COLUMNS}
 
 
-def _run(values: dict[str, Any], progress: dict[str, Any] | None, input: str, output: str | None) -> Run:
-    return Run(
-        **values,
-        progress=None if progress is None else Progress(**progress),
-        input=decode(input),
-        output=None if output is None else decode(output),
-    )
+def _run(values: dict[str, Any], progress: dict[str, Any] | None, input: str | None, output: str | None) -> Run:
+    """Make a run; one whose payloads are damaged stands in nobody's way, and keeps their text."""
+    values["progress"] = None if progress is None else Progress(**progress)
+    try:
+        return Run(**values, input=decode(input or ""), output=None if output is None else decode(output))
+    except (ValueError, RecursionError) as error:
+        reason = f"What is stored of run {values['id']} is no JSON: {message_of(error)}"
+        return UnreadableRun(**values, input=input, output=output, decode_error=reason)
 
 
 def _step(values: dict[str, Any]) -> Step:

@@ -50,6 +50,7 @@ from durably_wasm.stores.rows import (
     record_from_step,
     run_from_record,
     step_from_record,
+    with_payloads,
 )
 
 T = TypeVar("T")
@@ -315,7 +316,7 @@ def _row(record: Record | None) -> Run | None:
 
 def _known(record: Record) -> Run:
     """Read a run without its payloads."""
-    return run_from_record(record, None, None)
+    return run_from_record(record)
 
 
 def run_with_payloads(record: Record) -> Run:
@@ -324,8 +325,8 @@ def run_with_payloads(record: Record) -> Run:
 
 
 def _with_payloads(run: Run, payloads: Sequence[Record]) -> Run:
-    texts = {payload["kind"]: decode(payload["text"]) for payload in payloads}
-    return replace(run, input=texts["input"], output=texts.get("output"))
+    texts = {payload["kind"]: payload["text"] for payload in payloads}
+    return with_payloads(run, texts.get("input"), texts.get("output"))
 
 
 def _own(run: Run) -> Run:
