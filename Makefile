@@ -15,6 +15,7 @@ help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: need-node .venv/cli ## Build the demo and serve it: make demo PORT=8000 HOST=127.0.0.1
+	@rm -rf $(SITE)
 	@$(BIN)/durably-wasm build web/demo --out $(SITE)
 	@$(BIN)/durably-wasm serve $(SITE) --host $(HOST) --port $(PORT)
 
@@ -28,7 +29,7 @@ check: .venv/dev web/node_modules/installed .build/types/durably ## Lint, format
 	@echo "==> tsc";          web/node_modules/.bin/tsc -p web/page && web/node_modules/.bin/tsc -p web/worker
 
 unit: .venv/dev ## The tests that need no browser
-	@echo "==> pytest tests"; $(BIN)/pytest tests
+	@echo "==> pytest tests"; $(BIN)/pytest tests -n auto --maxprocesses 4
 
 e2e: .venv/dev e2e/react/node_modules/installed chromium engines ## The tests in the browsers
 	@echo "==> pytest e2e ($$($(BIN)/python -m e2e.engines))"; $(BIN)/pytest e2e -n auto --maxprocesses 4 --dist worksteal
