@@ -78,7 +78,7 @@ class Durably:
         self._processing = Processing(self._environment, self._by_name, wake=lambda: self._worker.wake())
         self._worker = Worker(
             self._process_one,
-            self._maintain,
+            lambda: self._maintenance.run(self._by_name),
             clock=clock,
             monotonic=self._environment.monotonic,
             polling_interval_ms=options.polling_interval_ms,
@@ -201,7 +201,7 @@ class Durably:
         while max_runs is None or count < max_runs:
             before = self._processing.processed
             if not await self.process_one(worker_id):
-                await self._maintain()
+                await self._maintenance.run(self._by_name)
                 break
             count += 1 if self._worker.is_running else self._processing.processed - before
         return count
@@ -386,9 +386,6 @@ class Durably:
     def _check_not_inside(self, what: str) -> None:
         if slot := occupied_slot(self._environment.slots):
             raise ConflictError(f"Cannot {what} inside a job: run {slot.run.id} would wait for its own end")
-
-    async def _maintain(self) -> None:
-        await self._maintenance.run(self._by_name)
 
     async def _migrate(self) -> None:
         await self.store.migrate()

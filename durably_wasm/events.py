@@ -228,8 +228,8 @@ def is_domain_event(event: Event) -> bool:
 class Emitter:
     """Numbers events and calls the listeners, in registration order.
 
-    A listener that raises, or whose coroutine does, is reported to `on_error` and stops nobody else. One that another
-    removes during an event does not get that event, and one that is added then gets the next.
+    A listener that raises, or whose coroutine does, is reported to `on_error` and stops no other. A listener that
+    another removes during an event does not get that event; one that is added then gets the next.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -221,7 +221,7 @@ class Execution:
                 return self._abandon(*left)
             for task in left:
                 if not task.cancelled():
-                    task.exception()  # which nobody else may ask for
+                    task.exception()  # asyncio reports an exception that is never retrieved
 
     def _abandon(self, *tasks: asyncio.Task[Any]) -> None:
         """Go on without the job, or without its steps, which have swallowed their cancellation."""

@@ -147,7 +147,7 @@ class Processing:
     def _note_late_end(self, task: asyncio.Task[Any]) -> None:
         self._abandoned.discard(task)
         if not task.cancelled():
-            task.exception()  # which nobody asks for any more
+            task.exception()  # asyncio reports an exception that is never retrieved
 
     def _tell_of_abandoned(self, execution: Execution) -> None:
         for listener in self.on_abandoned:

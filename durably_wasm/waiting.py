@@ -67,7 +67,7 @@ def check_wait(timeout_ms: float | None, polling_interval_ms: int | None) -> int
 
 
 class _Wait:
-    """What a wait hears of its run; in a job, it lends the slot of the run that waits.
+    """The events of one run during a wait; in a job, it lends the slot of the run that waits.
 
     Attributes:
         news: Set when the run is to be looked at.

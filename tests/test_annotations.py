@@ -33,27 +33,27 @@ def rows_of_a_list() -> Iterable[dict[str, int]]:
 
 
 def never_typed() -> NoReturn:
-    return [{"a": 1}]  # type: ignore[return-value]
+    return [{"a": 1}]
 
 
 def never_typed_newly() -> Never:
-    return [{"a": 1}]  # type: ignore[return-value]
+    return [{"a": 1}]
 
 
 def typed_for_checkers() -> Unknown:
     return [{"a": 1}]
 
 
-def typed_for_itself() -> Self:  # type: ignore[misc]
-    return [{"a": 1}]  # type: ignore[return-value]
+def typed_for_itself() -> Self:
+    return [{"a": 1}]
 
 
-def typed_with_a_value() -> 1 + 1:  # type: ignore[valid-type]
+def typed_with_a_value() -> 1 + 1:
     return [{"a": 1}]
 
 
 async def awaited() -> AsyncIterator[int]:
-    return [{"a": 1}]  # type: ignore[return-value]
+    return [{"a": 1}]
 
 
 def awaitable() -> Awaitable[Iterator[int]]:
@@ -68,7 +68,7 @@ class Rows:
         return [{"a": 1}]
 
     def method(self) -> Self:
-        return [{"a": 1}]  # type: ignore[return-value]
+        return [{"a": 1}]
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def record_from_crash(crash: Crash) -> Record:
 
 
 def _run(values: dict[str, Any], progress: dict[str, Any] | None, input: str | None, output: str | None) -> Run:
-    """Make a run; one whose payloads are damaged stands in nobody's way, and keeps their text."""
+    """Make a run; damaged payloads stay the text that is stored, so that other runs can be read."""
     values["progress"] = None if progress is None else Progress(**progress)
     try:
         return Run(**values, input=decode(input or ""), output=None if output is None else decode(output))

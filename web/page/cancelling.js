@@ -1,6 +1,6 @@
 /**
- * Cancelling a run, also one whose job keeps Python too busy to hear of it. A job that hears of it and goes on is
- * abandoned by Python after the grace, and its worker is ended then.
+ * Cancelling a run, also one whose job keeps Python too busy to take the call. Python abandons a job that goes on after its
+ * cancellation when the grace is over, and its worker is ended then.
  *
  * The call lies in the outbox, so it need not be heard by the engine that runs now: that one's worker may be ended, and
  * the next engine applies it before it claims anything.

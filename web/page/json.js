@@ -129,7 +129,7 @@ function isInvalidDate(value) {
 
 /**
  * Whether an object's properties tell what it is: it has no class, in this page or in another frame, or one of the page's own
- * and properties to show. What it holds in private fields alone, nobody else can read.
+ * and properties to show. Private fields cannot be read.
  * @param {object} value
  */
 function isShown(value) {

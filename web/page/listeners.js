@@ -29,7 +29,7 @@ export class Listeners {
 
   /**
    * Call a function when a listener throws, or its promise rejects; the last one set wins.
-   * @param {ErrorListener | null | undefined} listener none: the browser reports the error, as if nobody had caught it
+   * @param {ErrorListener | null | undefined} listener none: the browser reports the error as an uncaught one
    */
   onError(listener) {
     this.#onError = listener ?? report;

@@ -55,7 +55,7 @@ export class OwnEngine {
     this.#isFirst = false;
   }
 
-  /** @returns {Worker | null} null when there can be none, of which the owner is told */
+  /** @returns {Worker | null} null when there can be none; the owner gets the reason */
   #createWorker() {
     try {
       return new Worker(new URL('../worker/main.js', import.meta.url), { type: 'module', name: `durably:${this.#params.database}` });
