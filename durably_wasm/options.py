@@ -67,7 +67,10 @@ def check_interval(name: str, value: object) -> None:
     Raises:
         ValidationError: It is none; the message names it.
     """
-    _check_integer(name, value, 1, LONGEST_MS)
+    if type(value) is not int or not 1 <= value <= LONGEST_MS:
+        raise ValidationError(
+            f"{name} must be an integer of at least 1 and at most {LONGEST_MS}, not {short_repr(value)}"
+        )
 
 
 def patience(name: str, value: float | None) -> int | None:

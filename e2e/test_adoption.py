@@ -42,6 +42,9 @@ STORED = """(async () => {
 })()"""
 
 change = pytest.mark.parametrize(("old", "new"), CHANGES, ids=[f"{old}-to-{new}" for old, new in CHANGES])
+in_chromium = pytest.mark.parametrize(
+    "tabbed", [Chromium], ids=["chromium"], indirect=True
+)  # each browser moves, below
 
 
 def opened(tab: Tab | Engine, server: Server, **options: object) -> None:
@@ -72,6 +75,7 @@ def fill(tab: Tab | Engine, server: Server, label: str) -> list[dict[str, Any]]:
 
 
 @change
+@in_chromium
 def test_an_engine_does_not_start_without_the_runs_of_the_other_store(
     old: str, new: str, tabbed: Tabbed, server: Server
 ) -> None:
@@ -130,6 +134,7 @@ def test_adopt_moves_all_runs_and_goes_on_with_them(old: str, new: str, tabbed: 
 
 
 @change
+@in_chromium
 def test_a_tab_is_served_by_a_leader_with_the_other_store(old: str, new: str, tabbed: Tabbed, server: Server) -> None:
     opened(tabbed, server, store=old)
     before = read(tabbed, "durably.jobs.anything.triggerAndWait(0).then(({ id }) => id)")
@@ -153,6 +158,7 @@ def test_a_tab_is_served_by_a_leader_with_the_other_store(old: str, new: str, ta
 
 
 @change
+@in_chromium
 def test_a_tab_that_adopts_waits_until_it_leads(old: str, new: str, tabbed: Tabbed, server: Server) -> None:
     opened(tabbed, server, store=old)
     heir, third = tabbed.new_tab(), tabbed.new_tab()
@@ -181,6 +187,7 @@ def test_a_tab_that_adopts_waits_until_it_leads(old: str, new: str, tabbed: Tabb
 
 
 @change
+@in_chromium
 def test_a_follower_takes_the_first_epochs_of_a_new_store(old: str, new: str, tabbed: Tabbed, server: Server) -> None:
     """Where the old store is empty, another tab may lead with a new one, whose epochs begin at 1."""
     for _ in range(3):
@@ -202,6 +209,7 @@ def test_a_follower_takes_the_first_epochs_of_a_new_store(old: str, new: str, ta
 
 
 @change
+@in_chromium
 def test_an_empty_other_store_is_no_obstacle(old: str, new: str, tabbed: Tabbed, server: Server) -> None:
     opened(tabbed, server, store=old)
     run = read(tabbed, "durably.jobs.anything.triggerAndWait(0).then(({ id }) => id)")

@@ -121,7 +121,7 @@ WRONG = {
         says="is not there: the server answers with a web page. From {url} came HTTP 200, text/javascript",
     ),
     "missing": Wrong(
-        files=[*SOME, "durably/manifest.json", "durably/pyodide/pyodide.mjs", "durably/worker/bridge/pool.js"],
+        files=[*SOME, "durably/manifest.json", "durably/pyodide/pyodide.mjs"],
         answer=lambda _: Response(HTML, 404, media_type="text/html"),
         says=f"is missing (HTTP 404). From {{url}} came HTTP 404, {PAGE}",
     ),
@@ -141,7 +141,7 @@ WRONG = {
         says="is redirected to where this page may not read it. Its URL is {url}",
     ),
     "scripts as text": Wrong(
-        files=[*SCRIPTS, "durably/wa-sqlite/dist/wa-sqlite.mjs"],
+        files=SCRIPTS,
         answer=lambda content: Response(content, media_type="text/plain"),
         says="must be text/javascript. From {url} came HTTP 200, text/plain; charset=utf-8",
     ),
@@ -151,7 +151,7 @@ WRONG = {
         says="must be application/wasm. From {url} came HTTP 200, application/octet-stream",
     ),
     "cut short": Wrong(
-        files=["durably/pyodide/pyodide.asm.mjs", "durably/pyodide/pyodide-lock.json", "durably/wa-sqlite/src/VFS.js"],
+        files=["durably/pyodide/pyodide.asm.mjs", "durably/pyodide/pyodide-lock.json"],
         answer=lambda content: Response(content[:-1], media_type="text/javascript"),
         says=f"{ALTERED} From {{url}} came",
     ),
@@ -171,7 +171,7 @@ WRONG = {
         says="is not the manifest that the build wrote. Its URL is {url}",
     ),
     "own script cut short": Wrong(
-        files=["durably/worker/main.js", "durably/worker/engine.js", "durably/worker/bridge/pool.js"],
+        files=["durably/worker/main.js", "durably/worker/engine.js"],
         answer=lambda content: Response(content[: len(content) // 2], **JAVASCRIPT),
         says=f"{ALTERED} From {{url}} came HTTP 200, text/javascript",
     ),

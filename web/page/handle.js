@@ -2,7 +2,7 @@
  * The handle of a job: how its runs are triggered and looked up. Knows calls, not where the engine runs.
  */
 import { checkIdentifier, checkLabels, describe, invalid } from './identifiers.js';
-import { toJson } from './json.js';
+import { readJson } from './json.js';
 import { checkWaiting, waitForRun } from './waiting.js';
 
 /**
@@ -69,8 +69,11 @@ export class JobHandle {
    * @param {TriggerOptions | null} [options]
    * @returns {Promise<TriggerResult>}
    */
-  trigger = async (input, options) =>
-    this.#engine.call('trigger', { job: this.#job, ...(await itemOf(new TriggerItem(input, options))) });
+  trigger = async (input, options) => {
+    const { files, params } = readItem(new TriggerItem(input, options));
+    if (files.length > 0) await Promise.all(files); // else the call is kept in this very task
+    return this.#engine.call('trigger', { job: this.#job, ...params() });
+  };
 
   /**
    * Trigger a run and resolve with its output once it is completed.
@@ -94,7 +97,10 @@ export class JobHandle {
    */
   batchTrigger = async (items) => {
     if (!Array.isArray(items)) throw invalid(`A batch must be a list of items, not ${describe(items)}`);
-    return this.#engine.call('batchTrigger', { job: this.#job, items: await Promise.all(Array.from(items, itemAt)) });
+    const read = Array.from(items, (item, index) => at(index, () => readItem(item)));
+    const files = read.flatMap((item, index) => item.files.map((file) => file.catch((error) => Promise.reject(named(index, error)))));
+    if (files.length > 0) await Promise.all(files);
+    return this.#engine.call('batchTrigger', { job: this.#job, items: read.map(({ params }, index) => at(index, params)) });
   };
 
   /**
@@ -120,25 +126,38 @@ export class JobHandle {
 }
 
 /**
- * @param {unknown} item
+ * Name the item in what is wrong with it.
+ * @template T
  * @param {number} index
+ * @param {() => T} read
+ * @returns {T}
  */
-async function itemAt(item, index) {
+function at(index, read) {
   try {
-    return await itemOf(item);
+    return read();
   } catch (error) {
-    throw invalid(`${/** @type {Error} */ (error).message} (at index ${index})`);
+    throw named(index, error);
   }
 }
 
 /**
- * @param {unknown} item
- * @returns {Promise<{ input: unknown, options: TriggerOptions }>}
+ * @param {number} index
+ * @param {unknown} error
  */
-async function itemOf(item) {
+function named(index, error) {
+  return invalid(`${/** @type {Error} */ (error).message} (at index ${index})`);
+}
+
+/**
+ * Read an item as it is in the task of the call.
+ * @param {unknown} item
+ * @returns {{ files: Promise<void>[], params: () => { input: unknown, options: TriggerOptions } }} `params` when `files` have settled
+ */
+function readItem(item) {
   const { input, options } = item instanceof TriggerItem ? item : new TriggerItem(item, {});
-  const [json, checked] = await Promise.all([toJson('input', input), toJson('options', options)]);
-  return { input: json ?? null, options: checkOptions(checked ?? {}) };
+  const [given, chosen] = [readJson('input', input), readJson('options', options)];
+  const params = () => ({ input: given.json ?? null, options: checkOptions(chosen.json ?? {}) });
+  return { files: [...given.files, ...chosen.files], params };
 }
 
 /**

@@ -15,18 +15,29 @@ const DEEPEST = 1000; // levels; a worker of Chromium reads null for a value tha
 const WORD = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;
 
 /**
- * Return a value as JSON can say it, as it is in the task of this call; files are read after that.
+ * Read a value as JSON can say it, in the task of this call; its files are read after that.
  * @param {string} what the value's name, with which paths begin
  * @param {unknown} value
- * @returns {Promise<any>} undefined where the value is
+ * @returns {{ json: any, files: Promise<void>[] }} `json` is whole when `files` have settled; undefined where the value is
  * @throws {Error} named `ValidationError`, with the path of what JSON cannot say
  */
-export async function toJson(what, value) {
+export function readJson(what, value) {
   const reading = new Reading();
-  let json = value;
-  if (value !== undefined) reading.read(value, what, '', (read) => (json = read));
-  await Promise.all(reading.files);
-  return json;
+  const result = { json: value, files: reading.files };
+  if (value !== undefined) reading.read(value, what, '', (read) => (result.json = read));
+  return result;
+}
+
+/**
+ * Return a value as JSON can say it, when its files have been read too.
+ * @param {string} what
+ * @param {unknown} value
+ * @returns {Promise<any>}
+ */
+export async function toJson(what, value) {
+  const result = readJson(what, value);
+  await Promise.all(result.files);
+  return result.json;
 }
 
 /** One value that is being read. */
