@@ -71,7 +71,7 @@ export class JobHandle {
    */
   trigger = async (input, options) => {
     const { files, params } = readItem(new TriggerItem(input, options));
-    if (files.length > 0) await Promise.all(files); // else the call is kept in this very task
+    await Promise.all(files); // a call without files is kept by a promise job of this task, which runs after any dialog in it
     return this.#engine.call('trigger', { job: this.#job, ...params() });
   };
 
@@ -99,7 +99,7 @@ export class JobHandle {
     if (!Array.isArray(items)) throw invalid(`A batch must be a list of items, not ${describe(items)}`);
     const read = Array.from(items, (item, index) => at(index, () => readItem(item)));
     const files = read.flatMap((item, index) => item.files.map((file) => file.catch((error) => Promise.reject(named(index, error)))));
-    if (files.length > 0) await Promise.all(files);
+    await Promise.all(files);
     return this.#engine.call('batchTrigger', { job: this.#job, items: read.map(({ params }, index) => at(index, params)) });
   };
 
