@@ -1,4 +1,4 @@
-"""A site whose store is changed: no run is hidden, and with `adopt: true` all are moved, whoever dies meanwhile."""
+"""A site whose store is changed: no run is hidden, and with `adopt: true` all are moved, whatever dies in between."""
 
 from __future__ import annotations
 

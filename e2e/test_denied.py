@@ -1,4 +1,4 @@
-"""Where the browser denies storage, the page is told what is denied and what would help."""
+"""Where the browser denies storage, the error says what is denied and what would help."""
 
 from __future__ import annotations
 

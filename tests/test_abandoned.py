@@ -138,7 +138,7 @@ async def test_a_cancelled_job_loses_its_slot_after_the_grace(
     await settle()
     assert stubborn.running == 0
     assert stubborn.late[-1] == "RunCancelled"
-    assert events == before  # nothing of it is told any more
+    assert events == before
     ended = await found(durably, run.id)
     assert (ended.status, ended.progress) == ("cancelled", None)
     assert await durably.get_logs(run.id) == [] and await durably.get_steps(run.id) == []

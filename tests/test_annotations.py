@@ -1,4 +1,4 @@
-"""Annotations that cannot be looked at yet, or of which no schema can be made, stand in nobody's way."""
+"""Annotations that cannot be resolved yet, or of which no schema can be made, keep no job or step from running."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Store(Protocol):
     async def enqueue_many(
         self, new_runs: Sequence[NewRun], now: str, *, call_id: str | None = None, in_order: bool = False
     ) -> list[EnqueueResult]:
-        """Store several runs as if one after another, all of them or, on a conflict, none."""
+        """Store several runs as if by `enqueue` one after another, all of them or, on a conflict, none."""
         ...
 
     async def get_run(self, run_id: str) -> Run | None:
